@@ -1,0 +1,13 @@
+"""The classroom: what a lesson needs around its mathematics.
+
+build      one text source (lessons/source/NN_name.py) -> student and solved notebooks, executed
+notebooks  the rules of that source     outputs  tidy stored outputs
+lesson     first cell, progress bars, figures with alt text, tables of sample sentences, stored results
+checks     exercises that check themselves and name the usual mistake
+sentences  a sentence whose words carry a mark (masked, new, changed, broken, right, wrong)
+plots      one quiet style, one colour per method, direct labels, pictures of tokens over time
+fills      what a model makes of a partly masked sentence
+widgets    sliders, each with a static twin that needs no kernel
+
+Nothing is imported here, so that `python -m difflm_core.classroom.build --check` stays quick.
+"""

@@ -1,0 +1,26 @@
+"""The data room: text to token ids, and a toy language whose probabilities are known exactly."""
+
+from difflm_core.data.batches import Batches, batches, in_one_pass, language_batches, pack
+from difflm_core.data.corpora import hub, local_text, shakespeare, split, wikipedia_sentences, wikipedia_summaries
+from difflm_core.data.tokenizers import bpe_tokenizer, character_tokenizer, decode, encode, word_tokenizer
+from difflm_core.data.toy_language import toy_language
+
+__all__ = [
+    "Batches",
+    "batches",
+    "bpe_tokenizer",
+    "character_tokenizer",
+    "decode",
+    "encode",
+    "hub",
+    "in_one_pass",
+    "language_batches",
+    "local_text",
+    "pack",
+    "shakespeare",
+    "split",
+    "toy_language",
+    "wikipedia_sentences",
+    "wikipedia_summaries",
+    "word_tokenizer",
+]

@@ -1,0 +1,125 @@
+"""Where training batches come from: the toy language, which never runs out, or a corpus cut into rows with some texts held out.
+
+A source says its vocabulary `V` and its `length`, gives endless training batches and a fixed list of evaluation batches, and turns ids back into text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from difflm_core import data
+from difflm_core.data.toy_language import toy_language
+
+
+@dataclass(frozen=True)
+class ToyLanguage:
+    """Exact samples from the toy language; its entropy is known, so a bound has something to be compared with."""
+
+    held_out: int = 4096
+
+    @property
+    def V(self) -> int:
+        return toy_language().V
+
+    @property
+    def length(self) -> int:
+        return toy_language().length
+
+    def nats_per_token(self) -> float | None:
+        """The entropy: the best that any model can do."""
+        return toy_language().entropy() / self.length
+
+    def train(self, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "B L"]]:
+        return data.language_batches(toy_language(), batch_size, generator)
+
+    def evaluation(self) -> list[Int[Tensor, "B L"]]:
+        return list(toy_language().sample(self.held_out, generator=torch.Generator().manual_seed(1234)).split(512))
+
+    def tokenizer(self) -> Tokenizer:
+        return data.word_tokenizer(toy_language().words)
+
+    def decode(self, ids: Int[Tensor, "L"]) -> str:
+        return toy_language().decode(ids)
+
+
+class Corpus:
+    """What every corpus source does with its `texts()`, `length` and `bpe` (tokens of a byte-level BPE; None: characters)."""
+
+    length: int
+    bpe: int | None
+    held_out: int
+
+    @property
+    def V(self) -> int:
+        return self.tokenizer().get_vocab_size()
+
+    def nats_per_token(self) -> float | None:
+        """Nobody knows the entropy of real text."""
+        return None
+
+    def train(self, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "B L"]]:
+        return data.batches(prepared(self)[0], batch_size, generator)
+
+    def evaluation(self) -> list[Int[Tensor, "B L"]]:
+        held_out = prepared(self)[1]
+        return list(data.in_one_pass(held_out.select(range(min(self.held_out, len(held_out)))), 128))
+
+    def tokenizer(self) -> Tokenizer:
+        return prepared(self)[2]
+
+    def decode(self, ids: Int[Tensor, "L"]) -> str:
+        return data.decode(self.tokenizer(), ids)
+
+
+@dataclass(frozen=True)
+class Shakespeare(Corpus):
+    """38 plays as one stream, cut into rows of `length` tokens; whole plays are held out."""
+
+    length: int = 64
+    bpe: int | None = 1024
+    held_out: int = 1024
+
+    def texts(self):
+        return data.split(data.shakespeare(), fraction=0.05, by="title")
+
+
+@dataclass(frozen=True)
+class WikipediaSentences(Corpus):
+    """22,029 sentences of 8 to 24 words from English Wikipedia (CC BY-SA 4.0) as one stream; sentences of an article stay on one side."""
+
+    length: int = 64
+    bpe: int | None = 2048
+    held_out: int = 1024
+
+    def texts(self):
+        return data.split(data.wikipedia_sentences(), fraction=0.05, by="title")
+
+
+@dataclass(frozen=True)
+class LocalText(Corpus):
+    """Your own UTF-8 text: a file or a folder of .txt files, cut at blank lines, five per cent of the paragraphs held out."""
+
+    path: Path = Path("my_text.txt")
+    length: int = 64
+    bpe: int | None = None
+    held_out: int = 1024
+
+    def texts(self):
+        return data.split(data.local_text(self.path, paragraphs=True), fraction=0.05)
+
+
+@cache
+def prepared(source: Corpus):
+    """(training rows, held-out rows, tokenizer): made once per process; the tokenizer learns from training texts only."""
+    train, held_out = source.texts()
+    if source.bpe is None:
+        tokenizer = data.character_tokenizer("".join(train["text"]) + "".join(held_out["text"]))  # an alphabet is no secret
+    else:
+        tokenizer = data.bpe_tokenizer(train["text"], source.bpe)
+    return data.pack(train, tokenizer, source.length), data.pack(held_out, tokenizer, source.length), tokenizer

@@ -1,0 +1,47 @@
+"""What is learned: a task turns a batch of clean tokens into nats per token. The loop knows nothing else about the method."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from difflm_core.models import Transformer
+from difflm_core.objectives import autoregressive_nll, masked_nelbo, stratified_times
+from difflm_core.processes import Linear, masked
+from difflm_core.samplers import Sample, first_hitting, sample_ar, sample_masked
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Masked diffusion (MDLM): the continuous-time bound, one stratified time per sequence."""
+
+    schedule: Linear = field(default_factory=Linear)
+    causal = False
+    exact = False  # the loss is an upper bound on -log p
+
+    def loss(self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None) -> Float[Tensor, "B L"]:
+        return self.nelbo(model, x, stratified_times(len(x), generator, x.device), generator)
+
+    def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
+        return masked_nelbo(masked(model.V, self.schedule), model, x, t, generator)
+
+    def sample(self, model: Transformer, shape: tuple[int, int], generator: torch.Generator | None = None) -> Sample:
+        return sample_masked(model, first_hitting(self.schedule), shape, generator=generator)
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """The autoregressive twin: same transformer, causal attention, chain rule."""
+
+    causal = True
+    exact = True
+
+    def loss(self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None) -> Float[Tensor, "B L"]:
+        return autoregressive_nll(model, x)
+
+    def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
+        return autoregressive_nll(model, x)
+
+    def sample(self, model: Transformer, shape: tuple[int, int], generator: torch.Generator | None = None) -> Sample:
+        return sample_ar(model, shape, generator=generator)

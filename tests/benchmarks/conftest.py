@@ -1,0 +1,36 @@
+"""Benchmarks: `make bench`, or `pytest tests/benchmarks -s`. Never part of an ordinary test run (norecursedirs in pyproject.toml).
+
+Each asserts equality with the other algorithm first and then times both; times are printed in one table at the end and never asserted.
+OMP_NUM_THREADS sets the threads (all cores if unset). Read the load average beside them before believing them.
+"""
+
+import os
+
+import pytest
+import torch
+
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+ROWS: list[tuple[str, str, str, str]] = []
+LOADS: list[float] = []
+
+
+@pytest.fixture
+def table():
+    """table(what, theirs, ours, ratio): one line of the table at the end."""
+    LOADS.append(os.getloadavg()[0])
+    yield lambda *cells: ROWS.append(cells)
+    LOADS.append(os.getloadavg()[0])
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not ROWS:
+        return
+    rows = [("", "full vocabulary", "ours", "ratio"), *ROWS]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    terminalreporter.section("benchmarks")
+    for row in rows:
+        terminalreporter.write_line("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    terminalreporter.write_line(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
+        f"load average {min(LOADS):.1f} to {max(LOADS):.1f} while running (about {torch.get_num_threads()} of it these benchmarks)"
+    )

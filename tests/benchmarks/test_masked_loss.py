@@ -1,0 +1,64 @@
+"""The masked-rows loss against MDLM's full-logits loss: the same numbers, then time and memory."""
+
+import pytest
+import torch
+from loss_case import WIDTH, B, Case, L
+from measure import extra_mebibytes, interleaved, milliseconds
+from peers import full_logits_loss
+
+from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.objectives.masked import weighted_cross_entropy
+
+SIZES = [50_257, 4_096]
+
+
+def assert_equal(ours, theirs):
+    for mine, other in zip(ours, theirs):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+        assert (mine - other).abs().max() <= 1e-5 * other.abs().max()  # also relative to the largest, for small gradients
+
+
+@pytest.mark.parametrize("V", SIZES)
+def test_loss_alone(V, table):
+    case = Case(V)
+    assert_equal(case.run("ours"), case.run("theirs"))
+    best = interleaved({name: lambda name=name: case.run(name) for name in ("theirs", "ours")})
+    table(
+        f"loss, forward + backward, V = {V:,}", milliseconds(best["theirs"]), milliseconds(best["ours"]),
+        f"{best['theirs'] / best['ours']:.1f}x faster",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("V", SIZES)
+def test_end_to_end(V, table):
+    """With a trunk of 4 layers, all gradients."""
+    torch.manual_seed(0)
+    case, model = Case(V), Transformer(TransformerConfig(V, L, WIDTH, layers=4, heads=4))
+    full_head = torch.cat([model.head.weight.detach(), torch.zeros(1, WIDTH)]).requires_grad_()
+    trunk = [p for name, p in model.named_parameters() if not name.startswith("head")]
+
+    def ours():
+        loss = weighted_cross_entropy(case.process, model, case.x, case.z_t, case.t, 1 / case.t)
+        return loss.detach(), *torch.autograd.grad(loss.mean(), [*trunk, model.head.weight])
+
+    def theirs():
+        loss = full_logits_loss(full_head, model.hidden(case.z_t, None), case.x, case.z_t, 1 / case.t)
+        *gradients, head = torch.autograd.grad(loss.mean(), [*trunk, full_head])
+        return loss.detach(), *gradients, head[:V]
+
+    assert_equal(ours(), theirs())
+    best = interleaved({"theirs": theirs, "ours": ours})
+    table(
+        f"with a 4-layer trunk, V = {V:,}", milliseconds(best["theirs"]), milliseconds(best["ours"]),
+        f"{best['theirs'] / best['ours']:.1f}x faster",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("V", SIZES)
+def test_extra_peak_memory(V, table):
+    theirs, ours = (min(extra_mebibytes(name, str(V)) for _ in range(2)) for name in ("theirs", "ours"))
+    table(f"extra peak memory of the loss, V = {V:,}", f"{theirs:.0f} MiB", f"{ours:.0f} MiB", f"{ours / theirs:.2f}x as much")
+
+
+def test_the_batch_is_half_masked():
+    assert 0.4 < (Case(64).z_t == 64).float().mean() < 0.6 and B * L == 1024

@@ -1,0 +1,75 @@
+"""Sampling: the tail of a step (all that follows the trunk), and whole runs against MDLM's cached sampler."""
+
+import time
+
+import pytest
+import torch
+from enumerable import TinyLanguage, chain_law, texts_p
+from measure import interleaved, milliseconds
+from peers import cached_sampler, full_vocabulary_step, subs
+
+from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.processes import masked
+from difflm_core.samplers import ancestral, draw_from, probabilities, sample_masked
+
+V, L, WIDTH, BATCH = 50_257, 128, 256, 8
+T, STEP = 128, 64  # the step from t = 0.5: about a 64th of the masked positions is revealed
+
+
+def reveal(head, h, z, planned, generator):
+    """The tail of `sample_masked`'s loop: head and draw on the planned rows only."""
+    token = draw_from(probabilities(torch.nn.functional.linear(h[planned], head)), generator)
+    return z.masked_scatter(planned, token)
+
+
+def test_both_samplers_draw_from_the_same_chain():
+    language, steps = TinyLanguage(), 4
+    denoiser = language.denoiser()
+    law = chain_law(denoiser, masked(language.V), steps)
+    theirs, _ = cached_sampler(denoiser, steps, (20_000, language.length), torch.Generator().manual_seed(0))
+    ours = sample_masked(denoiser, ancestral(steps), (20_000, language.length), generator=torch.Generator().manual_seed(0))
+    assert texts_p(theirs, language.V, law) > 1e-3 and texts_p(ours.tokens, language.V, law) > 1e-3
+
+
+def test_tail_of_a_step(table):
+    generator = torch.Generator().manual_seed(0)
+    full_head = 0.02 * torch.randn(V + 1, WIDTH, generator=generator)
+    h = torch.randn(BATCH, L, WIDTH, generator=generator)
+    masks = torch.rand(BATCH, L, generator=generator) < 0.5
+    z = torch.where(masks, V, torch.randint(V, (BATCH, L), generator=generator))
+    planned = masks & (torch.rand(BATCH, L, generator=generator) < 1 / STEP)
+
+    with torch.no_grad():
+        p_x = subs(torch.nn.functional.linear(h, full_head), z, V).exp()
+        torch.testing.assert_close(p_x[planned][:, :V], probabilities(torch.nn.functional.linear(h[planned], full_head[:V])), rtol=1e-4, atol=1e-9)
+
+        def theirs():
+            p_x = subs(torch.nn.functional.linear(h, full_head), z, V).exp()
+            return full_vocabulary_step(p_x, z, (STEP - 1) / T, STEP / T, generator)
+
+        best = interleaved({"theirs": theirs, "ours": lambda: reveal(full_head[:V], h, z, planned, generator)})
+    table(
+        f"tail of a step, V = {V:,}, {int(planned.sum())} of {BATCH * L} revealed", milliseconds(best["theirs"]), milliseconds(best["ours"]),
+        f"{best['theirs'] / best['ours']:.0f}x faster",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("B", [1, 8])
+@pytest.mark.parametrize("steps", [64, 1000, 5000])
+def test_whole_runs(steps, B, table):
+    """A small network, so that seconds are not all trunk: V = 256, 64 positions, 2 layers of 64."""
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(256, 64, width=64, layers=2, heads=2)).eval()
+    started = time.perf_counter()
+    _, their_calls = cached_sampler(model, steps, (B, 64), torch.Generator().manual_seed(1))
+    their_seconds = time.perf_counter() - started
+    our_seconds = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        sample = sample_masked(model, ancestral(steps), (B, 64), generator=torch.Generator().manual_seed(1))
+        our_seconds = min(our_seconds, time.perf_counter() - started)
+    our_calls = sample.network_calls.double().mean().item()
+    table(f"network calls per row, T = {steps}, B = {B}", f"{their_calls}", f"{our_calls:.0f}", f"{their_calls / our_calls:.1f}x fewer")
+    table(
+        f"seconds, T = {steps}, B = {B}", milliseconds(their_seconds), milliseconds(our_seconds), f"{their_seconds / our_seconds:.1f}x faster"
+    )
