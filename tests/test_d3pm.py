@@ -23,14 +23,15 @@ EMBEDDING = torch.tensor([[0.0], [1.0], [3.0]])
 
 
 def matrix_process(name: str, steps: int = T) -> M.MatrixProcess:
-    betas, alphas = M.cosine_betas(steps), torch.linspace(2 / steps, 40 / steps, steps)
+    """All with about the same noise in all, whatever the number of steps."""
+    betas, moves = M.cosine_betas(steps), torch.linspace(1, 20, steps, dtype=torch.float64) / steps
     Q = {
         "uniform": lambda: M.uniform(V, betas),
         "absorbing": lambda: M.absorbing(V + 1, M.reciprocal_betas(steps)),
-        "gaussian": lambda: M.gaussian(V, torch.linspace(0.1, 1, steps)),
-        "nearest neighbour": lambda: M.nearest_neighbour(EMBEDDING, alphas, 1),
+        "gaussian": lambda: M.gaussian(V, -1 / moves.clamp_max(0.35).log()),  # exp(-1 / beta) to the next of 3
+        "nearest neighbour": lambda: M.nearest_neighbour(EMBEDDING, moves, 1),
     }[name]()
-    return M.MatrixProcess(Q.double(), V)
+    return M.MatrixProcess(Q, V)
 
 
 UNIFORM, ABSORBING = M.uniform_process(V, M.cosine_betas(T)), M.absorbing_process(V, M.reciprocal_betas(T))
@@ -161,18 +162,17 @@ def test_for_a_single_word_the_bound_is_the_entropy(name, steps):
     last = language.p @ process.Qbar[-1][:V]
     expected = language.entropy() + kl(last, process.law).item()
     bound = exact_bound(process, BayesDenoiser(language, process, blind=True), steps, language)
-    # The bound counts KL(q(z_T | x) || prior) for each text; the texts' mixture is closer to the prior by I(z_T; x).
     assert bound == pytest.approx(expected, abs=1e-11)
 
 
 @every_family
 def test_the_exact_denoiser_comes_down_to_the_entropy(name):
-    entropy, gaps = LANGUAGE.entropy(), []
-    for steps in (2, 8, 32):
+    gaps = []
+    for steps in (4, 40, 160):
         process = matrix_process(name, steps)
-        gaps.append(exact_bound(process, BayesDenoiser(LANGUAGE, process, blind=True), steps) - entropy)
-    assert gaps[0] > gaps[1] > gaps[2] > 0 and gaps[2] < 0.016
-    assert gaps[1] / gaps[2] == pytest.approx(4, abs=1.6)  # of order 1 / T
+        gaps.append(exact_bound(process, BayesDenoiser(LANGUAGE, process, blind=True), steps) - LANGUAGE.entropy())
+    assert gaps[0] > gaps[1] > gaps[2] > 0 and gaps[2] < 0.004
+    assert gaps[1] / gaps[2] == pytest.approx(4, abs=0.5)  # of order 1 / T
 
 
 def test_for_masks_the_price_of_T_steps_is_the_dependence_of_the_words_over_T():
@@ -187,7 +187,7 @@ def test_for_masks_the_price_of_T_steps_is_the_dependence_of_the_words_over_T():
 
 @pytest.mark.parametrize("name", ["uniform", "gaussian", "nearest neighbour"])
 def test_the_plug_in_of_the_true_posterior_counts_the_evidence_twice(name):
-    """Eq. 4 with p(x_i | z_t): for anything but masks the bound stays far above the entropy, more so with more steps."""
+    """Eq. 4 with p(x_i | z_t): for anything but masks the bound stays far above the entropy, however many the steps."""
     gaps = []
     for steps in (4, 32):
         process = matrix_process(name, steps)
@@ -196,7 +196,7 @@ def test_the_plug_in_of_the_true_posterior_counts_the_evidence_twice(name):
 
 
 def test_the_bound_and_the_cross_entropy_pull_a_uniform_network_apart():
-    """Slopes by the network's answers: zero for the bound at p(x_i | z without z_i), for cross-entropy at p(x_i | z)."""
+    """Slopes by the network's answers: 0 for the bound at p(x_i | z without z_i), for cross-entropy at p(x_i | z)."""
     process, slopes = matrix_process("uniform"), {}
     z = all_sequences(V, L)
     x, z = LANGUAGE.texts.repeat_interleave(len(z), 0), z.repeat(len(LANGUAGE.texts), 1)
@@ -277,7 +277,7 @@ def test_absorbing_is_the_discrete_masked_bound():
 
 
 def test_absorbing_tends_to_the_continuous_masked_bound():
-    """MDLM Eq. 11 for two words and a wrong denoiser, as its sum over the number n of masks (Zheng et al. Prop. 3.1)."""
+    """MDLM Eq. 11 for two words and a wrong denoiser, as a sum over the number n of masks (Zheng et al. Prop. 3.1)."""
     denoiser = random_denoiser(V, L)
     patterns, limit = torch.tensor([[True, False], [False, True], [True, True]]), 0.0
     for mask in patterns:  # a pattern of n masks counts 1 / (n C(2, n)) = 1/2

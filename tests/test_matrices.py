@@ -214,7 +214,7 @@ def test_plug_in_equals_mixture_for_masks_and_only_there():
 
 @every_family
 def test_mixture_of_the_true_posterior_is_the_true_reverse_step(Q):
-    """One token from UNIGRAM: p(z_s | z_t) by summing the joint law; the plug-in needs the law that has not seen z_t."""
+    """One token from UNIGRAM: p(z_s | z_t) by summing the joint law. The plug-in needs what has not seen z_t."""
     process, s, t = M.MatrixProcess(Q, V), 2, 4
     joint = UNIGRAM[:, None, None] * process.Qbar[s][:V, :, None] * (Q[s] @ Q[s + 1])  # (x, z_s, z_t)
     seen = (joint.sum((0, 1)) > 0).nonzero()[:, 0][None]

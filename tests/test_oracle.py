@@ -202,7 +202,8 @@ def test_rows_beyond_float64_are_answered_with_logarithms(each, other):
     _, safe = forward_backward.scaled_posterior(language.chain, evidence)
     answer, impossible = forward_backward.posterior(language.chain, evidence)
     assert not safe.any() and not impossible.any()
-    torch.testing.assert_close(answer[0, :, 0], torch.full((3,), 2 * each - other, dtype=torch.float64).sigmoid(), **EXACT)
+    expected = torch.full((3,), 2 * each - other, dtype=torch.float64).sigmoid()
+    torch.testing.assert_close(answer[0, :, 0], expected, **EXACT)
 
 
 # ---------------------------------------------------------------- entropy, independence

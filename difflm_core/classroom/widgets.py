@@ -35,7 +35,7 @@ def masking_controls(ids: Int[Tensor, "N L"], process, denoiser, decode: Decode,
         masks["seed"] += 1
         draw()
 
-    pass
+    slider.observe(draw, "value")
     menu.observe(draw, "value")
     redraw.on_click(other_masks)
     draw()

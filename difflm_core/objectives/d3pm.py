@@ -101,8 +101,8 @@ def grid_step(t: Float[Tensor, "B"], T: int) -> tuple[Float[Tensor, "B"], Float[
 def chain_length(process, denoiser: Denoiser, T: int | None) -> int:
     """T, or the process's own number of steps. Refuses a denoiser of another vocabulary."""
     if denoiser.V != process.V:
-        raise ValueError(f"The denoiser predicts {denoiser.V} tokens but the process has {process.V}: build both for the "
-                         "same vocabulary.")
+        raise ValueError(f"The denoiser predicts {denoiser.V} tokens but the process has {process.V}: build both for "
+                         "the same vocabulary.")
     if T is None:
         T = getattr(process, "T", None) or getattr(process.schedule, "T", None)
     if T is None or T < 1:

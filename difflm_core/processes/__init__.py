@@ -1,10 +1,11 @@
 """Forward processes: how clean data becomes noise, and Bayes' rule back."""
 
+from difflm_core.processes import matrices
 from difflm_core.processes.discrete import DiscreteProcess, masked
 from difflm_core.processes.hybrid import HybridSchedule, hybrid, uniform
 from difflm_core.processes.schedules import Cosine, CosineBeta, Linear, LinearBeta, Schedule, ShiftedCosine, Sqrt, time_of
 
 __all__ = [
     "Cosine", "CosineBeta", "DiscreteProcess", "HybridSchedule", "Linear", "LinearBeta", "Schedule", "ShiftedCosine",
-    "Sqrt", "hybrid", "masked", "time_of", "uniform",
+    "Sqrt", "hybrid", "masked", "matrices", "time_of", "uniform",
 ]  # fmt: skip

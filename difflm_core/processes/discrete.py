@@ -138,6 +138,13 @@ def check_order(s: Float[Tensor, "B"], t: Float[Tensor, "B"]) -> None:
         raise ValueError("A reverse step goes from t to an earlier s < t; got s >= t.")
 
 
+def check_ends(schedule: Schedule) -> None:
+    """Refuse schedules that do not run from alpha(0) = 1 to alpha(1) = 0, within 0.001."""
+    start, end = schedule.alpha(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    if start < 0.999 or end > 0.001:
+        raise ValueError(f"Discrete noise needs a schedule with alpha(0) = 1 and alpha(1) = 0, but {schedule} runs from {start:.4g} to {end:.4g}: take Linear or Cosine.")
+
+
 def masked(V: int, schedule: Schedule | None = None) -> DiscreteProcess:
     """Absorbing noise: a token is itself or [MASK] (D3PM absorbing, MDLM, LLaDA).
 
@@ -145,9 +152,7 @@ def masked(V: int, schedule: Schedule | None = None) -> DiscreteProcess:
     and would fall below the entropy without them.
     """
     schedule = schedule or Linear()
-    start, end = schedule.alpha(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
-    if start < 0.999 or end > 0.001:
-        raise ValueError(f"Masking needs a schedule with alpha(0) = 1 and alpha(1) = 0, but {schedule} runs from {start:.4g} to {end:.4g}: take Linear or Cosine.")
+    check_ends(schedule)
 
     def masses(t):
         alpha = schedule.alpha(t)

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from difflm_core.processes.discrete import DiscreteProcess, inside, masked
+from difflm_core.processes.discrete import DiscreteProcess, check_ends, inside, masked
 from difflm_core.processes.schedules import Linear, Schedule
 
 
@@ -53,10 +53,12 @@ class HybridSchedule:
 
 
 def uniform(V: int, schedule: Schedule | None = None) -> DiscreteProcess:
-    """Uniform noise: a token is itself with probability alpha_t, or a random one of the V tokens. The mask never
-    occurs.
+    """Uniform noise: a token is itself with probability alpha_t, or a random one of the V tokens, and never the mask.
+
+    As for `masked`, the schedule must run from alpha(0) = 1 to alpha(1) = 0, or the bounds would lack terms.
     """
     schedule = schedule or Linear()
+    check_ends(schedule)
 
     def masses(t):
         alpha = schedule.alpha(t)

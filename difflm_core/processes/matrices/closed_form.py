@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from difflm_core.processes.discrete import DiscreteProcess, masked
-from difflm_core.processes.hybrid import uniform
 from difflm_core.processes.matrices.betas import survival
 
 
@@ -53,5 +52,15 @@ def absorbing_process(V: int, betas: Float[Tensor, "T"]) -> DiscreteProcess:
 
 
 def uniform_process(V: int, betas: Float[Tensor, "T"]) -> DiscreteProcess:
-    """`uniform(V, betas)` as a process on V clean tokens, with no matrix. (The mask V exists and is never reached.)"""
-    return uniform(V, GridSchedule(betas))
+    """`uniform(V, betas)` as a process on V clean tokens, with no matrix. (The mask V exists and is never reached.)
+
+    The last beta need not be 1: what is left of the text at t = 1 is paid for by D3PM's L_T. Bounds that have no such
+    term, as `gidd_nelbo`, are for `processes.uniform`, which insists on alpha(1) = 0.
+    """
+    schedule = GridSchedule(betas)
+
+    def masses(t):
+        alpha = schedule.alpha(t)
+        return alpha, torch.zeros_like(alpha), 1 - alpha
+
+    return DiscreteProcess(V, schedule, masses, has_uniform=True)
