@@ -1,6 +1,8 @@
-"""Languages and chains so small that everything about them can be written down: the truth that tests of the core are held against.
+"""Languages and chains so small that everything about them can be written down: the truth that tests of the core are
+held against.
 
-Sums over all texts, all masks and all times replace random draws wherever a mean is claimed; chi-square tests serve where the claim is about draws.
+Sums over all texts, all masks and all times replace random draws wherever a mean is claimed; chi-square tests serve
+where the claim is about draws.
 """
 
 import itertools
@@ -27,7 +29,8 @@ def all_masks(length: int) -> torch.Tensor:
 
 @dataclass
 class TinyLanguage:
-    """A random joint law over all texts of `length` tokens from V: `p` has one entry for each row of `texts`, float64."""
+    """A random joint law over all texts of `length` tokens from V: `p` has one entry for each row of `texts`, float64.
+    """
 
     V: int = 3
     length: int = 3
@@ -64,7 +67,9 @@ class TinyLanguage:
 
 
 class TableDenoiser:
-    """A Denoiser that looks its logits up: one (L, V) table for each of the (V + 1)^L states, plus `t` times a `drift` if it has one."""
+    """A Denoiser that looks its logits up: one (L, V) table for each of the (V + 1)^L states, plus `t` times a `drift`
+    if it has one.
+    """
 
     def __init__(self, V: int, length: int, table: torch.Tensor, drift: torch.Tensor | None = None):
         self.V, self.length, self.table, self.drift = V, length, table, drift
@@ -90,7 +95,9 @@ def random_denoiser(V: int, length: int, seed: int = 1, with_time: bool = False)
 
 
 class FixedNoise:
-    """A process whose `corrupt` returns a z_t chosen beforehand: sums over all z_t then go through the objective under test itself."""
+    """A process whose `corrupt` returns a z_t chosen beforehand: sums over all z_t then go through the objective under
+    test itself.
+    """
 
     def __init__(self, process, z_t: torch.Tensor):
         self.process, self.z_t = process, z_t
@@ -103,7 +110,9 @@ class FixedNoise:
 
 
 def gauss_legendre(nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nodes and weights on [0, 1], exact for polynomials of degree 2 nodes - 1 (Golub & Welsch: eigenvalues of the Jacobi matrix)."""
+    """Nodes and weights on [0, 1], exact for polynomials of degree 2 nodes - 1 (Golub & Welsch: eigenvalues of the
+    Jacobi matrix).
+    """
     k = torch.arange(1, nodes, dtype=torch.float64)
     off_diagonal = k / (4 * k**2 - 1).sqrt()
     x, vectors = torch.linalg.eigh(torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1))
@@ -111,7 +120,9 @@ def gauss_legendre(nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def chi_square_p(draws: torch.Tensor, p: torch.Tensor) -> float:
-    """p-value of category numbers `draws` (N,) under probabilities `p` (K,). Rare cells are pooled until 5 are expected; forbidden ones give 0."""
+    """p-value of category numbers `draws` (N,) under probabilities `p` (K,). Rare cells are pooled until 5 are
+    expected; forbidden ones give 0.
+    """
     counts, expected = torch.bincount(draws.flatten(), minlength=len(p)).double(), p.double() * draws.numel()
     if len(counts) > len(p) or counts[p == 0].any():
         return 0.0
@@ -137,8 +148,8 @@ def texts_p(tokens: torch.Tensor, V: int, p: torch.Tensor) -> float:
 def chain_law(denoiser: TableDenoiser, process, T: int, start: torch.Tensor | None = None) -> torch.Tensor:
     """The exact law over the V^L texts of the T-step masked reverse chain, by summing over all states at every step.
 
-    Independent of the code under test: a masked position stays masked with probability (1 - alpha_s) / (1 - alpha_t) (MDLM Eq. 6), else it
-    takes a token from the denoiser. `start` is a canvas (L,), all masks if not given.
+    Independent of the code under test: a masked position stays masked with probability (1 - alpha_s) / (1 - alpha_t)
+    (MDLM Eq. 6), else it takes a token from the denoiser. `start` is a canvas (L,), all masks if not given.
     """
     V, L = denoiser.V, denoiser.length
     states = all_sequences(V + 1, L)

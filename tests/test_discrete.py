@@ -1,7 +1,9 @@
-"""Discrete processes against matrices: every law is checked by summing over all symbols in float64, every draw by chi-square.
+"""Discrete processes against matrices: every law is checked by summing over all symbols in float64, every draw by
+chi-square.
 
-A process with masses (alpha, mask, uniform) is the Markov chain with Q_t = alpha_t I + 1 c_t, where the row c_t holds the mask's mass and uniform / V for
-each clean token. That matrix, its quotients and Bayes' rule are written out here once, for any process in PROCESSES.
+A process with masses (alpha, mask, uniform) is the Markov chain with Q_t = alpha_t I + 1 c_t, where the row c_t holds
+the mask's mass and uniform / V for each clean token. That matrix, its quotients and Bayes' rule are written out here
+once, for any process in PROCESSES.
 """
 
 import pytest
@@ -151,7 +153,9 @@ def test_step_draws_the_posterior(process):
 
 @every_process
 def test_many_small_jumps_are_one_large_jump(process):
-    """The chain that really walks, step by step, arrives with the marginal: corrupt, then reverse with the true x, stays on q(z_s | x)."""
+    """The chain that really walks, step by step, arrives with the marginal: corrupt, then reverse with the true x,
+    stays on q(z_s | x).
+    """
     n, grid = 20_000, [1.0, 0.75, 0.5, 0.3]
     x, generator = torch.full((n, 1), 2), torch.Generator().manual_seed(5)
     z = process.corrupt(x, at(grid[0], n), generator)

@@ -18,7 +18,9 @@ LAWS = [
 
 
 def simulate(p: torch.Tensor, M: float, n: int) -> torch.Tensor:
-    """argmax of log p + Gumbel noise given that no noise exceeds M: u uniform below the Gumbel distribution function at M."""
+    """argmax of log p + Gumbel noise given that no noise exceeds M: u uniform below the Gumbel distribution function at
+    M.
+    """
     u = torch.rand(n, len(p), generator=torch.Generator().manual_seed(0), dtype=torch.float64) * math.exp(-math.exp(-M))
     return (p.log() - torch.log(-torch.log(u))).argmax(-1)
 
@@ -80,8 +82,9 @@ def test_the_luckiest_rare_token_loses_in_float32(dtype, wins, monkeypatch):
 def test_float32_entropy_falls_with_the_number_of_steps():
     """V = 50,257, logits ~ Normal(0, 3), a step that unmasks with probability 1/T (the tokens race against [MASK]).
 
-    Entropy of the token given that one was drawn, and the realised probability of drawing any: both must fall, by about as much as the course's notes
-    found for other random logits: 5.30, 4.56, 3.83, 2.49 nats against a true 5.59, and 0.96, 0.84, 0.71, 0.49 of the asked for probability.
+    Entropy of the token given that one was drawn, and the realised probability of drawing any: both must fall, by about
+    as much as the course's notes found for other random logits: 5.30, 4.56, 3.83, 2.49 nats against a true 5.59, and
+    0.96, 0.84, 0.71, 0.49 of the asked for probability.
     """
     logits = 3 * torch.randn(50_257, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     p = logits.softmax(0)

@@ -1,4 +1,6 @@
-"""The masked bound, exactly: sums over all texts, all masks and a quadrature over t go through the objectives under test."""
+"""The masked bound, exactly: sums over all texts, all masks and a quadrature over t go through the objectives under
+test.
+"""
 
 import math
 
@@ -71,9 +73,11 @@ def expected_discrete(process, denoiser, T: int) -> float:
 
 
 def expected_by_count(process, denoiser, monkeypatch, nodes: int = 1) -> float:
-    """All counts n, all patterns of n masks, and the n-th smallest uniform number m by quadrature under its law Beta(n, L - n + 1).
+    """All counts n, all patterns of n masks, and the n-th smallest uniform number m by quadrature under its law Beta(n,
+    L - n + 1).
 
-    m = sin^2(pi r / 2) smooths the square roots that inverting a cosine has at both ends. One node is enough where time does not matter.
+    m = sin^2(pi r / 2) smooths the square roots that inverting a cosine has at both ends. One node is enough where time
+    does not matter.
     """
     total, masks = 0.0, all_masks(L)
     x = LANGUAGE.texts
@@ -248,7 +252,9 @@ def test_count_form_masks_exactly_n_of_L_with_weight_L_over_n():
 
 
 def test_count_form_times_follow_the_beta_law():
-    """Mean n / (L + 1) of the n-th smallest of L uniform numbers, in 1 - alpha, for a schedule other than the linear one."""
+    """Mean n / (L + 1) of the n-th smallest of L uniform numbers, in 1 - alpha, for a schedule other than the linear
+    one.
+    """
     process, denoiser = masked(V, Cosine()), random_denoiser(V, L, with_time=True)
     generator = torch.Generator().manual_seed(1)
     for n in range(1, L + 1):
@@ -279,7 +285,9 @@ def test_it_does_change_it_for_a_time_conditioned_network():
 @every_schedule
 @every_denoiser
 def test_score_entropy_of_converted_scores_is_the_same_loss(schedule, denoiser):
-    """SEDD's absorbing loss (Lou et al. 2024) with log s_y = log p(y) + log 1/(e^sigma - 1), alpha = e^-sigma: equal at every position."""
+    """SEDD's absorbing loss (Lou et al. 2024) with log s_y = log p(y) + log 1/(e^sigma - 1), alpha = e^-sigma: equal at
+    every position.
+    """
     process, (x, z, _) = masked(V, schedule), pairs()
     t = torch.rand(len(x), generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 0.98 + 0.01
     alpha, dalpha = schedule.alpha(t), schedule.dalpha(t)

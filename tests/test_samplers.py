@@ -1,4 +1,6 @@
-"""Samplers against laws that can be written down: an enumerable language whose exact denoiser makes exact samplers exact."""
+"""Samplers against laws that can be written down: an enumerable language whose exact denoiser makes exact samplers
+exact.
+"""
 
 import pytest
 import torch
@@ -92,7 +94,9 @@ def test_draw_follows_the_softmax():
 
 
 def test_draw_from_small_probabilities():
-    """A million draws at a time from masses down to 1e-6, with 5 million draws in all: five expected in the rarest cell."""
+    """A million draws at a time from masses down to 1e-6, with 5 million draws in all: five expected in the rarest
+    cell.
+    """
     p = torch.tensor([1e-6, 1e-5, 1e-4, 1e-3, 0.0, 1e-2, 0.0], dtype=torch.float64)
     p[4] = 1 - p.sum()
     generator = seeded(1)
@@ -252,7 +256,9 @@ def test_every_plan_fills_masks_once_keeps_prompts_and_tells_the_truth(plan, net
 
 
 def check_trajectory(sample, prompt, masks):
-    """Frames chain: each differs from the one before exactly where it says it wrote, every mask once; calls are the frames a row took part in."""
+    """Frames chain: each differs from the one before exactly where it says it wrote, every mask once; calls are the
+    frames a row took part in.
+    """
     frames = sample.trajectory
     assert torch.equal(frames[0].tokens, prompt) and not frames[0].written.any()
     assert torch.equal(frames[-1].tokens, sample.tokens)
@@ -306,7 +312,9 @@ def best_guesses(network, tokens):
 
 @pytest.mark.parametrize("T", [1, 3, 8])
 def test_greedy_confidence_takes_the_surest_positions(network, T):
-    """Temperature 0 still ranks by the network's own probabilities (LLaDA); ranked by the drawn law, all would tie at 1."""
+    """Temperature 0 still ranks by the network's own probabilities (LLaDA); ranked by the drawn law, all would tie at
+    1.
+    """
     prompt = prompt_with(torch.rand(16, LONG, generator=seeded()) < 0.7)
     sample = sample_masked(network, confidence(T), (16, LONG), prompt, temperature=0, record=True)
     for before, after in zip(sample.trajectory, sample.trajectory[1:]):

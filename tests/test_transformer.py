@@ -192,7 +192,8 @@ def test_dot_products_depend_on_distance_only():
 
 
 def test_positions_differ_on_a_canvas_of_masks():
-    """Distances alone cannot tell position 1 from position 5 when every token is the same: the absolute embedding can."""
+    """Distances alone cannot tell position 1 from position 5 when every token is the same: the absolute embedding can.
+    """
     first, *others = build()(torch.full((1, L), V))[0]
     assert all((other - first).abs().max() > 1e-4 for other in others)
 

@@ -5,5 +5,6 @@ from difflm_core.evaluation.generation import GenerationReport, distinct_n, judg
 from difflm_core.evaluation.likelihood import Estimate, estimate_nelbo
 
 __all__ = [
-    "Detection", "Estimate", "GenerationReport", "auroc", "detection", "distinct_n", "estimate_nelbo", "judge_samples", "unigram_entropy",
+    "Detection", "Estimate", "GenerationReport", "auroc", "detection", "distinct_n", "estimate_nelbo", "judge_samples",
+    "unigram_entropy",
 ]  # fmt: skip

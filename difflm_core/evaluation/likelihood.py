@@ -38,11 +38,18 @@ Nelbo = Callable[[Int[Tensor, "B L"], Float[Tensor, "B"], torch.Generator | None
 
 
 @torch.no_grad()
-def estimate_nelbo(nelbo: Nelbo, batches: Iterable[Int[Tensor, "B L"]] | Callable[[], Iterable], draws: int = 8, generator: torch.Generator | None = None, progress: bool = False) -> Estimate:
+def estimate_nelbo(
+    nelbo: Nelbo,
+    batches: Iterable[Int[Tensor, "B L"]] | Callable[[], Iterable],
+    draws: int = 8,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> Estimate:
     """Average `nelbo(x, t, generator)` over the data, `draws` times with fresh stratified times and fresh noise.
 
-    `batches` is a list of (B, L) tensors, or a function that returns an iterable of them (called once per draw: give one that makes new texts to include
-    the uncertainty of the data as well). The standard error is over draws: with a fixed list it is the Monte Carlo error *for these texts*.
+    `batches` is a list of (B, L) tensors, or a function that returns an iterable of them (called once per draw: give
+    one that makes new texts to include the uncertainty of the data as well). The standard error is over draws: with a
+    fixed list it is the Monte Carlo error *for these texts*.
     """
     if draws < 2:
         raise ValueError(f"A standard error needs at least 2 draws, got {draws}.")
@@ -54,7 +61,10 @@ def estimate_nelbo(nelbo: Nelbo, batches: Iterable[Int[Tensor, "B L"]] | Callabl
             total += nelbo(x, t, generator).double().sum().item()
             tokens += x.numel()
         if not tokens:
-            raise ValueError("There is nothing to evaluate: the data has no batch (an iterator can be walked once only: pass a list, or a function that makes one).")
+            raise ValueError(
+                "There is nothing to evaluate: the data has no batch (an iterator can be walked once only: pass "
+                "a list, or a function that makes one)."
+            )
         passes.append(total / tokens)
     means = torch.tensor(passes, dtype=torch.float64)
     return Estimate(means.mean().item(), means.std().item() / math.sqrt(draws), draws, tokens)

@@ -1,4 +1,6 @@
-"""Networks. A `Denoiser` is anything with `hidden(z_t, t) -> (B, L, D)`, the costly trunk, and `logits(h) -> (..., V)`, the head for chosen rows."""
+"""Networks. A `Denoiser` is anything with `hidden(z_t, t) -> (B, L, D)`, the costly trunk, and `logits(h) -> (..., V)`,
+the head for chosen rows.
+"""
 
 from typing import Protocol
 

@@ -1,4 +1,6 @@
-"""Multi-head attention with rotary positions, and the key-value cache that makes autoregressive sampling linear in the length."""
+"""Multi-head attention with rotary positions, and the key-value cache that makes autoregressive sampling linear in the
+length.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,9 @@ def rotate(x: Float[Tensor, "B H L D"], angles: Float[Tensor, "L half"]) -> Floa
 
 
 class KeyValueCache:
-    """Keys and values of the positions already read, one entry per layer. Start with an empty one and pass it to every call."""
+    """Keys and values of the positions already read, one entry per layer. Start with an empty one and pass it to every
+    call.
+    """
 
     def __init__(self):
         self._layers: dict[int, LayerCache] = {}
@@ -56,7 +60,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, h: Float[Tensor, "B L D"], angles: Float[Tensor, "L half"], cache: LayerCache | None = None) -> Float[Tensor, "B L D"]:
+    def forward(
+        self, h: Float[Tensor, "B L D"], angles: Float[Tensor, "L half"], cache: LayerCache | None = None
+    ) -> Float[Tensor, "B L D"]:
         B, L, D = h.shape
         q, k, v = self.qkv(h).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # each (B, H, L, D/H)
         q, k = rotate(q, angles), rotate(k, angles)
@@ -66,5 +72,7 @@ class Attention(nn.Module):
         causal_from_start = self.causal and past == 0
         mask = torch.ones(L, past + L, dtype=torch.bool, device=h.device).tril(past) if self.causal and past else None
         dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal_from_start, dropout_p=dropout)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal_from_start, dropout_p=dropout
+        )
         return self.out(attended.transpose(1, 2).reshape(B, L, D))

@@ -1,10 +1,14 @@
 """One transformer for the whole course: bidirectional for diffusion, causal for the autoregressive twin.
 
-Pre-norm blocks with RMSNorm, rotary positions (RoPE) and PyTorch's fused attention. Three habits differ from a language model's usual code:
-- RoPE knows distances only. On a canvas of nothing but masks all distances look alike, so a bidirectional network with RoPE alone must give every
-  position the same answer, and can never learn what usually comes first. A learned embedding of the absolute position is added for that.
-- The input embedding has V + 1 rows, the last one for [MASK]; the output head has V, so that predicting a mask is impossible by construction.
-- The trunk (`hidden`) and the head (`logits`) are apart, because a diffusion loss or sampler needs the vocabulary at a few positions only.
+Pre-norm blocks with RMSNorm, rotary positions (RoPE) and PyTorch's fused attention. Three habits differ from a language
+model's usual code:
+- RoPE knows distances only. On a canvas of nothing but masks all distances look alike, so a bidirectional network with
+  RoPE alone must give every position the same answer, and can never learn what usually comes first. A learned embedding
+  of the absolute position is added for that.
+- The input embedding has V + 1 rows, the last one for [MASK]; the output head has V, so that predicting a mask is
+  impossible by construction.
+- The trunk (`hidden`) and the head (`logits`) are apart, because a diffusion loss or sampler needs the vocabulary at a
+  few positions only.
 """
 
 import math
@@ -33,9 +37,13 @@ class TransformerConfig:
 
     def __post_init__(self):
         if self.V < 2 or self.length < 1:
-            raise ValueError(f"A model needs at least 2 tokens and 1 position, got V = {self.V} and length = {self.length}.")
+            raise ValueError(
+                f"A model needs at least 2 tokens and 1 position, got V = {self.V} and length = {self.length}."
+            )
         if self.width % self.heads or self.width // self.heads % 2:
-            raise ValueError(f"width / heads must be an even whole number (RoPE rotates pairs), got {self.width} / {self.heads}.")
+            raise ValueError(
+                f"width / heads must be an even whole number (RoPE rotates pairs), got {self.width} / {self.heads}."
+            )
 
 
 class Transformer(nn.Module):
@@ -72,7 +80,9 @@ class Transformer(nn.Module):
     def uses_time(self) -> bool:
         return self.time is not None
 
-    def hidden(self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None = None, cache: KeyValueCache | None = None) -> Float[Tensor, "B L D"]:
+    def hidden(
+        self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None = None, cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "B L D"]:
         """The trunk. With a `cache`, z_t holds only the positions that the cache has not seen (causal models)."""
         start = 0 if cache is None else cache.length
         self._check(z_t, t, start)
@@ -94,9 +104,14 @@ class Transformer(nn.Module):
 
     def _check(self, z_t, t, start) -> None:
         if z_t.ndim != 2 or start + z_t.shape[1] > self.length:
-            raise ValueError(f"This model reads (batch, length <= {self.length}) token ids, got shape {tuple(z_t.shape)} at position {start}.")
+            raise ValueError(
+                f"This model reads (batch, length <= {self.length}) token ids, got shape {tuple(z_t.shape)} at "
+                f"position {start}."
+            )
         if z_t.device.type == "cpu" and z_t.numel() and not 0 <= int(z_t.min()) <= int(z_t.max()) <= self.V:
-            raise ValueError(f"Token ids must lie in 0..{self.V} ({self.V} is the mask), got {int(z_t.min())}..{int(z_t.max())}.")
+            raise ValueError(
+                f"Token ids must lie in 0..{self.V} ({self.V} is the mask), got {int(z_t.min())}..{int(z_t.max())}."
+            )
         if self.uses_time and t is None:
             raise ValueError("This model is conditioned on time: pass t, one number in [0, 1] per row.")
 
@@ -107,7 +122,7 @@ class Transformer(nn.Module):
         for table in (self.embedding, self.position):
             nn.init.normal_(table.weight, std=1 / math.sqrt(self.config.width))
         nn.init.normal_(self.head.weight, std=0.02)
-        for block in self.blocks:  # the 2 * layers branches add variance 1 / (2 * layers) each, so that depth does not blow up the residual stream
+        for block in self.blocks:  # each branch adds variance 1 / (2 * layers), so all of them add one
             for projection in (block.attention.out, block.mlp[-1]):
                 nn.init.normal_(projection.weight, std=1 / math.sqrt(2 * self.config.layers * projection.in_features))
             if block.modulation is not None:
@@ -116,9 +131,11 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each with a pre-norm; with time conditioning each is scaled, shifted and gated (adaLN of DiT, Peebles & Xie 2023).
+    """Attention and MLP, each with a pre-norm; with time conditioning each is scaled, shifted and gated (adaLN of DiT,
+    Peebles & Xie 2023).
 
-    The modulation starts at zero, so that at first the model ignores t; DiT's gates start at 0, ours at 1 (`1 + gate`), as in a model without time.
+    The modulation starts at zero, so that at first the model ignores t; DiT's gates start at 0, ours at 1 (`1 + gate`),
+    as in a model without time.
     """
 
     def __init__(self, config: TransformerConfig):
@@ -126,7 +143,9 @@ class Block(nn.Module):
         width = config.width
         self.norm_attention, self.norm_mlp = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = Attention(width, config.heads, config.causal, config.dropout)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False)
+        )
         self.modulation = nn.Linear(width, 6 * width) if config.time_conditioning else None
         self.dropout = nn.Dropout(config.dropout)
 

@@ -8,7 +8,7 @@ from difflm_core.objectives.masked import masked_nelbo, masked_nelbo_by_count, m
 from difflm_core.objectives.times import independent_times, stratified_times
 
 __all__ = [
-    "BoundParts", "autoregressive_nll", "clamped", "d3pm_hybrid_loss", "d3pm_nelbo", "d3pm_parts", "dynamic", "elbo_weights", "gidd_at", "gidd_loss", "gidd_nelbo",
-    "gidd_nelbo_warped", "independent_times", "masked_nelbo", "masked_nelbo_by_count", "masked_nelbo_discrete",
-    "relative", "stratified_times",
+    "BoundParts", "autoregressive_nll", "clamped", "d3pm_hybrid_loss", "d3pm_nelbo", "d3pm_parts", "dynamic",
+    "elbo_weights", "gidd_at", "gidd_loss", "gidd_nelbo", "gidd_nelbo_warped", "independent_times", "masked_nelbo",
+    "masked_nelbo_by_count", "masked_nelbo_discrete", "relative", "stratified_times",
 ]  # fmt: skip

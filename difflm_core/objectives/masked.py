@@ -1,14 +1,18 @@
 """The masked-diffusion bound: a weighted cross-entropy on the masked tokens.
 
-With alpha_t the probability that a token is still visible at time t, and a denoiser that never predicts the mask and never touches a visible
-token (MDLM's SUBS, here true by construction), the negative ELBO in continuous time is (MDLM, Sahoo et al. 2024, Eq. 10-11)
+With alpha_t the probability that a token is still visible at time t, and a denoiser that never predicts the mask and
+never touches a visible token (MDLM's SUBS, here true by construction), the negative ELBO in continuous time is (MDLM,
+Sahoo et al. 2024, Eq. 10-11)
 
-    NELBO(x) = E_{t ~ U(0,1)} E_{z_t ~ q(z_t | x)}  w(t)  sum over masked i of  -log p(x_i | z_t),      w(t) = -alpha'_t / (1 - alpha_t),
+    NELBO(x) = E_{t ~ U(0,1)} E_{z_t ~ q(z_t | x)}  w(t)  sum over masked i of  -log p(x_i | z_t),      w(t) = -alpha'_t
+    / (1 - alpha_t),
 
-which is 1/t for the linear schedule. Three estimators of it are here: one draw of t (`masked_nelbo`), T discrete steps (`masked_nelbo_discrete`,
-a looser bound) and an exact number n of masks with weight L/n (`masked_nelbo_by_count`). Lesson 08 derives them.
+which is 1/t for the linear schedule. Three estimators of it are here: one draw of t (`masked_nelbo`), T discrete steps
+(`masked_nelbo_discrete`, a looser bound) and an exact number n of masks with weight L/n (`masked_nelbo_by_count`).
+Lesson 08 derives them.
 
-All return nats per token, shape (B, L), already weighted, zero where the token is visible: average over everything, or sum over L for a sequence.
+All return nats per token, shape (B, L), already weighted, zero where the token is visible: average over everything, or
+sum over L for a sequence.
 """
 
 import torch
@@ -21,20 +25,37 @@ from difflm_core.processes import DiscreteProcess, time_of
 from difflm_core.processes.schedules import check_times
 
 
-def masked_nelbo(process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], t: Float[Tensor, "B"], generator: torch.Generator | None = None) -> Float[Tensor, "B L"]:
-    """One-sample estimate of the continuous-time bound (MDLM Eq. 11), one time t per row. An average over t ~ U(0, 1) is unbiased."""
+def masked_nelbo(
+    process: DiscreteProcess,
+    denoiser: Denoiser,
+    x: Int[Tensor, "B L"],
+    t: Float[Tensor, "B"],
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "B L"]:
+    """One-sample estimate of the continuous-time bound (MDLM Eq. 11), one time t per row. An average over t ~ U(0, 1)
+    is unbiased.
+    """
     z_t = process.corrupt(x, t, generator)
-    weight = -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))  # (B,): infinite at t = 0, where nothing is masked
+    weight = -process.schedule.dalpha(t) / (
+        1 - process.schedule.alpha(t)
+    )  # (B,): infinite at t = 0, where nothing is masked
     return weighted_cross_entropy(process, denoiser, x, z_t, t, weight)
 
 
 def masked_nelbo_discrete(
-    process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], t: Float[Tensor, "B"], T: int, generator: torch.Generator | None = None
+    process: DiscreteProcess,
+    denoiser: Denoiser,
+    x: Int[Tensor, "B L"],
+    t: Float[Tensor, "B"],
+    T: int,
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B L"]:
-    """The bound of a chain with T steps (MDLM Eq. 8). t is rounded up to the grid 1/T, ..., 1, so that t ~ U(0, 1) picks each step equally often.
+    """The bound of a chain with T steps (MDLM Eq. 8). t is rounded up to the grid 1/T, ..., 1, so that t ~ U(0, 1)
+    picks each step equally often.
 
-    The weight is T (alpha_s - alpha_t) / (1 - alpha_t) with s = t - 1/T: the sum over steps, estimated from one of them. It tends to `masked_nelbo`'s
-    as T grows, with a gap of order 1/T, for a good denoiser from above: a chain that reveals many tokens at once pays for treating them as independent.
+    The weight is T (alpha_s - alpha_t) / (1 - alpha_t) with s = t - 1/T: the sum over steps, estimated from one of
+    them. It tends to `masked_nelbo`'s as T grows, with a gap of order 1/T, for a good denoiser from above: a chain that
+    reveals many tokens at once pays for treating them as independent.
     """
     if T < 1:
         raise ValueError(f"A chain needs at least one step, got T = {T}.")
@@ -42,17 +63,24 @@ def masked_nelbo_discrete(
     step = (t * T).ceil().clamp(1, T)
     s, t = (step - 1) / T, step / T
     alpha_s, alpha_t = process.schedule.alpha(s), process.schedule.alpha(t)
-    return weighted_cross_entropy(process, denoiser, x, process.corrupt(x, t, generator), t, T * (alpha_s - alpha_t) / (1 - alpha_t))
+    return weighted_cross_entropy(
+        process, denoiser, x, process.corrupt(x, t, generator), t, T * (alpha_s - alpha_t) / (1 - alpha_t)
+    )
 
 
 def masked_nelbo_by_count(
-    process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], t: Float[Tensor, "B"], generator: torch.Generator | None = None
+    process: DiscreteProcess,
+    denoiser: Denoiser,
+    x: Int[Tensor, "B L"],
+    t: Float[Tensor, "B"],
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B L"]:
-    """The same bound with exactly n masked tokens, n uniform on 1..L, and weight L/n (Zheng et al. 2024, Prop. 3.1; LLaDA Eq. 6).
+    """The same bound with exactly n masked tokens, n uniform on 1..L, and weight L/n (Zheng et al. 2024, Prop. 3.1;
+    LLaDA Eq. 6).
 
-    Here t ~ U(0, 1) only picks n = ceil(t L). Sort L uniform numbers: the n smallest mark the masks, and the n-th smallest follows Beta(n, L - n + 1).
-    That is the law of 1 - alpha given n masks when a moment counts with its weight in `masked_nelbo` (Zheng et al. Eq. 8), so it says which time a
-    time-conditioned network is shown.
+    Here t ~ U(0, 1) only picks n = ceil(t L). Sort L uniform numbers: the n smallest mark the masks, and the n-th
+    smallest follows Beta(n, L - n + 1). That is the law of 1 - alpha given n masks when a moment counts with its weight
+    in `masked_nelbo` (Zheng et al. Eq. 8), so it says which time a time-conditioned network is shown.
     """
     check_times(t)
     process.check_tokens(x)
@@ -66,9 +94,14 @@ def masked_nelbo_by_count(
 
 
 def weighted_cross_entropy(process, denoiser, x, z_t, t, weight: Float[Tensor, "B"]) -> Float[Tensor, "B L"]:
-    """weight times -log p(x | z_t) where z_t is masked, zero elsewhere. The denominator is the caller's: every token counts, visible ones too."""
+    """weight times -log p(x | z_t) where z_t is masked, zero elsewhere. The denominator is the caller's: every token
+    counts, visible ones too.
+    """
     if process.has_uniform:
-        raise ValueError("The masked bound holds for masking only: this process also writes random tokens, whose cost it would leave out.")
+        raise ValueError(
+            "The masked bound holds for masking only: this process also writes random tokens, whose cost it "
+            "would leave out."
+        )
     rows = z_t == process.mask_id
     nll = nll_at(denoiser, denoiser.hidden(z_t, t), rows, x)  # (N,)
     loss = torch.zeros(x.shape, dtype=nll.dtype, device=x.device)

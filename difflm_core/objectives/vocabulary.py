@@ -1,7 +1,8 @@
 """Cross-entropy at chosen positions only: the vocabulary is the expensive part, so choose the rows first.
 
-At V = 50,000 and width 256 four fifths of all arithmetic is the head. A masked-diffusion loss is zero wherever a token is visible, so the head
-need not look there. Performance variants (chunks, fixed capacity) belong in this file, under this plain call.
+At V = 50,000 and width 256 four fifths of all arithmetic is the head. A masked-diffusion loss is zero wherever a token
+is visible, so the head need not look there. Performance variants (chunks, fixed capacity) belong in this file, under
+this plain call.
 """
 
 import torch.nn.functional as F
@@ -11,7 +12,11 @@ from torch import Tensor
 from difflm_core.models import Denoiser
 
 
-def nll_at(denoiser: Denoiser, h: Float[Tensor, "B L D"], rows: Bool[Tensor, "B L"], x: Int[Tensor, "B L"]) -> Float[Tensor, "N"]:
-    """-log p(x) in nats at the N positions where `rows` is true, in row-major order. Computed in float32 or better, whatever the trunk's dtype."""
+def nll_at(
+    denoiser: Denoiser, h: Float[Tensor, "B L D"], rows: Bool[Tensor, "B L"], x: Int[Tensor, "B L"]
+) -> Float[Tensor, "N"]:
+    """-log p(x) in nats at the N positions where `rows` is true, in row-major order. Computed in float32 or better,
+    whatever the trunk's dtype.
+    """
     logits = denoiser.logits(h[rows])  # (N, V)
     return F.cross_entropy(logits if logits.dtype.itemsize > 4 else logits.float(), x[rows], reduction="none")

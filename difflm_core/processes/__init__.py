@@ -3,7 +3,16 @@
 from difflm_core.processes import matrices
 from difflm_core.processes.discrete import DiscreteProcess, masked
 from difflm_core.processes.hybrid import HybridSchedule, hybrid, uniform
-from difflm_core.processes.schedules import Cosine, CosineBeta, Linear, LinearBeta, Schedule, ShiftedCosine, Sqrt, time_of
+from difflm_core.processes.schedules import (
+    Cosine,
+    CosineBeta,
+    Linear,
+    LinearBeta,
+    Schedule,
+    ShiftedCosine,
+    Sqrt,
+    time_of,
+)
 
 __all__ = [
     "Cosine", "CosineBeta", "DiscreteProcess", "HybridSchedule", "Linear", "LinearBeta", "Schedule", "ShiftedCosine",

@@ -1,9 +1,9 @@
 """Schedules: how much of the data survives at time t.
 
-A schedule knows two scalar functions of t in [0, 1] and nothing else: `alpha(t)`, which falls from (about) 1 at t = 0, the data, to (about) 0
-at t = 1, the noise, and its exact derivative `dalpha(t)`. For a discrete process alpha is the probability that a token is still itself; for
-a Gaussian one it is the squared signal level (written alpha-bar in DDPM). Every loss weight of the course is computed from these two numbers
-where it is used, so that no formula is stored twice.
+A schedule knows two scalar functions of t in [0, 1] and nothing else: `alpha(t)`, which falls from (about) 1 at t = 0,
+the data, to (about) 0 at t = 1, the noise, and its exact derivative `dalpha(t)`. For a discrete process alpha is the
+probability that a token is still itself; for a Gaussian one it is the squared signal level (written alpha-bar in DDPM).
+Every loss weight of the course is computed from these two numbers where it is used, so that no formula is stored twice.
 """
 
 import math
@@ -23,7 +23,9 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Linear:
-    """alpha = 1 - t. On this schedule t is the expected share of masked tokens (MDLM's log-linear noise, Sahoo et al. 2024, Eq. 90)."""
+    """alpha = 1 - t. On this schedule t is the expected share of masked tokens (MDLM's log-linear noise, Sahoo et al.
+    2024, Eq. 90).
+    """
 
     def alpha(self, t):
         return 1 - t
@@ -34,8 +36,9 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """alpha = 1 - cos(pi (1 - t) / 2), flat at t = 1: a sampler on an even grid of t reveals few tokens in its first steps and most in its last
-    (MD4, Shi et al. 2024; MDLM Eq. 92)."""
+    """alpha = 1 - cos(pi (1 - t) / 2), flat at t = 1: a sampler on an even grid of t reveals few tokens in its first
+    steps and most in its last (MD4, Shi et al. 2024; MDLM Eq. 92).
+    """
 
     def alpha(self, t):
         return 1 - torch.cos(math.pi / 2 * (1 - t))
@@ -48,7 +51,8 @@ class Cosine:
 class Sqrt:
     """alpha = 1 - sqrt(t + s), clipped at 0: Diffusion-LM's schedule (Li et al. 2022, App. A, s = 1e-4).
 
-    It starts at 0.99, because Diffusion-LM wants a little noise already at t = 0 (its sigma_0), and would pass zero just before t = 1: hence the clip.
+    It starts at 0.99, because Diffusion-LM wants a little noise already at t = 0 (its sigma_0), and would pass zero
+    just before t = 1: hence the clip.
     """
 
     s: float = 1e-4
@@ -63,7 +67,8 @@ class Sqrt:
 
 @dataclass(frozen=True)
 class ShiftedCosine:
-    """alpha = 1 / (1 + d^2 tan^2(pi t / 2)): the cosine schedule with its log-SNR lowered by 2 log d (TEncDM, Shabalin et al. 2024, section 5.3).
+    """alpha = 1 / (1 + d^2 tan^2(pi t / 2)): the cosine schedule with its log-SNR lowered by 2 log d (TEncDM, Shabalin
+    et al. 2024, section 5.3).
 
     d = 1 is cos^2(pi t / 2); TEncDM uses d = 9. Written with sine and cosine so that t = 1 needs no infinite tangent.
     """
@@ -81,7 +86,9 @@ class ShiftedCosine:
 
 @dataclass(frozen=True)
 class LinearBeta:
-    """alpha = exp(-integral of beta), beta rising linearly: DDPM's schedule in continuous time (Ho et al. 2020: 0.1 and 20 are T = 1000 times 1e-4 and 0.02)."""
+    """alpha = exp(-integral of beta), beta rising linearly: DDPM's schedule in continuous time (Ho et al. 2020: 0.1 and
+    20 are T = 1000 times 1e-4 and 0.02).
+    """
 
     beta_0: float = 0.1
     beta_1: float = 20.0
@@ -95,7 +102,9 @@ class LinearBeta:
 
 @dataclass(frozen=True)
 class CosineBeta:
-    """alpha = f(t) / f(0), f(t) = cos^2(pi/2 (t + s) / (1 + s)): improved DDPM's cosine (Nichol & Dhariwal 2021, s = 0.008)."""
+    """alpha = f(t) / f(0), f(t) = cos^2(pi/2 (t + s) / (1 + s)): improved DDPM's cosine (Nichol & Dhariwal 2021, s =
+    0.008).
+    """
 
     s: float = 0.008
 
@@ -118,7 +127,9 @@ def check_times(t: Float[Tensor, "*B"]) -> None:
 
 
 def time_of(schedule: Schedule, alpha: Float[Tensor, "*B"], steps: int = 60) -> Float[Tensor, "*B"]:
-    """The t with schedule.alpha(t) = alpha, by bisection (alpha falls with t). Needed where a sampler works in alpha and the network wants t."""
+    """The t with schedule.alpha(t) = alpha, by bisection (alpha falls with t). Needed where a sampler works in alpha
+    and the network wants t.
+    """
     low, high = torch.zeros_like(alpha), torch.ones_like(alpha)
     for _ in range(steps):
         middle = (low + high) / 2

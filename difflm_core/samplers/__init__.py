@@ -8,7 +8,20 @@ from difflm_core.samplers.guided import confidence_remask, gstar, gumbel_top_k, 
 from difflm_core.samplers.masked import prompt_canvas, sample_masked, sample_sliding
 from difflm_core.samplers.plans import Plan, ancestral, blocks, confidence, first_hitting, left_to_right, threshold
 from difflm_core.samplers.remask_rules import (
-    Guide, Moment, Rule, dfm, forward_backward, remdm, remdm_cap, remdm_conf, remdm_loop, remdm_rescale, remdm_switch, star, star_loop, star_plus,
+    Guide,
+    Moment,
+    Rule,
+    dfm,
+    forward_backward,
+    remdm,
+    remdm_cap,
+    remdm_conf,
+    remdm_loop,
+    remdm_rescale,
+    remdm_switch,
+    star,
+    star_loop,
+    star_plus,
 )  # fmt: skip
 from difflm_core.samplers.remasking import sample_remasking
 from difflm_core.samplers.remdm_posterior import Moves, remdm_posterior, sigma_max
@@ -20,6 +33,6 @@ __all__ = [
     "confidence", "confidence_remask", "dfm", "draw", "draw_from", "first_hitting", "forward_backward", "gstar",
     "gumbel_top_k", "left_to_right", "probabilities", "prompt_canvas", "random_remask", "remask_count", "remdm",
     "remdm_cap", "remdm_conf", "remdm_loop", "remdm_posterior", "remdm_rescale", "remdm_switch", "sample_ar",
-    "sample_discrete", "sample_masked", "sample_remasking", "sample_sliding", "self_correct", "sigma_max", "star", "star_loop",
-    "star_plus", "steps_for_calls", "threshold",
+    "sample_discrete", "sample_masked", "sample_remasking", "sample_sliding", "self_correct", "sigma_max",
+    "star", "star_loop", "star_plus", "steps_for_calls", "threshold",
 ]  # fmt: skip

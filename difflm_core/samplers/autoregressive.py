@@ -21,12 +21,20 @@ def sample_ar(
     record: bool = False,
     device=None,
 ) -> Sample:
-    """Draw (B, L) tokens left to right. `prompt` is a prefix (B, P) that is read in one call and kept. `network_calls` is L - P for every row (L without a prompt)."""
+    """Draw (B, L) tokens left to right. `prompt` is a prefix (B, P) that is read in one call and kept. `network_calls`
+    is L - P for every row (L without a prompt).
+    """
     B, L = shape
     if not model.config.causal:
-        raise ValueError("Autoregressive sampling needs a causal model; for a bidirectional one use `sample_masked` with `left_to_right()`.")
+        raise ValueError(
+            "Autoregressive sampling needs a causal model; for a bidirectional one use `sample_masked` with "
+            "`left_to_right()`."
+        )
     if prompt is not None and (prompt.ndim != 2 or len(prompt) != B or prompt.shape[1] >= L):
-        raise ValueError(f"The prompt must be (batch, fewer than {L} tokens) for a canvas of {tuple(shape)}, got {tuple(prompt.shape)}.")
+        raise ValueError(
+            f"The prompt must be (batch, fewer than {L} tokens) for a canvas of {tuple(shape)}, got "
+            f"{tuple(prompt.shape)}."
+        )
     if prompt is not None and prompt.numel() and not 0 <= int(prompt.min()) <= int(prompt.max()) < model.V:
         raise ValueError(f"Prompt ids must lie in 0..{model.V - 1}, got {int(prompt.min())}..{int(prompt.max())}.")
     z = start_canvas(model, shape, None, device)

@@ -1,7 +1,8 @@
 """Drawing tokens: one uniform number per row, looked up in the cumulative distribution.
 
-The inverse-CDF draw needs one random number where the Gumbel trick needs V, is exact down to probabilities of 1e-16 because it sums in float64, and
-is several times faster at V = 50,000. What the Gumbel trick does wrong in float32 is shown in `gumbel.py`.
+The inverse-CDF draw needs one random number where the Gumbel trick needs V, is exact down to probabilities of 1e-16
+because it sums in float64, and is several times faster at V = 50,000. What the Gumbel trick does wrong in float32 is
+shown in `gumbel.py`.
 """
 
 import torch
@@ -9,8 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def draw(logits: Float[Tensor, "N V"], generator: torch.Generator | None = None, temperature: float = 1.0, top_p: float = 1.0) -> Int[Tensor, "N"]:
-    """Draw one token per row from softmax(logits / temperature), cut to the smallest set with mass >= top_p. temperature = 0 takes the largest."""
+def draw(
+    logits: Float[Tensor, "N V"], generator: torch.Generator | None = None, temperature: float = 1.0, top_p: float = 1.0
+) -> Int[Tensor, "N"]:
+    """Draw one token per row from softmax(logits / temperature), cut to the smallest set with mass >= top_p.
+    temperature = 0 takes the largest.
+    """
     if temperature == 0:
         return logits.argmax(-1)
     return draw_from(probabilities(logits, temperature, top_p), generator)
@@ -33,10 +38,15 @@ def probabilities(logits: Float[Tensor, "N V"], temperature: float = 1.0, top_p:
 
 
 def draw_from(p: Float[Tensor, "N V"], generator: torch.Generator | None = None) -> Int[Tensor, "N"]:
-    """Inverse-CDF draw from rows of (unnormalised) probabilities. A row with NaN, or with no mass at all, is refused (on the CPU)."""
+    """Inverse-CDF draw from rows of (unnormalised) probabilities. A row with NaN, or with no mass at all, is refused
+    (on the CPU).
+    """
     cdf = p.double().cumsum(-1)
     if p.device.type == "cpu" and not bool(((cdf[..., -1] > 0) & cdf[..., -1].isfinite()).all()):
-        raise ValueError("A row of probabilities has no finite positive sum, so nothing can be drawn from it: does the network return NaN?")
+        raise ValueError(
+            "A row of probabilities has no finite positive sum, so nothing can be drawn from it: does the "
+            "network return NaN?"
+        )
     u = torch.rand(p.shape[:-1] + (1,), generator=generator, device=p.device, dtype=torch.float64) * cdf[..., -1:]
     # right=True finds the first cdf > u, so that tokens of probability zero are never drawn.
     return torch.searchsorted(cdf, u, right=True).squeeze(-1).clamp_max(p.shape[-1] - 1)

@@ -1,7 +1,9 @@
-"""The textbook sampler: walk the time grid from 1 to 0 and draw every step from the posterior with the network's prediction plugged in.
+"""The textbook sampler: walk the time grid from 1 to 0 and draw every step from the posterior with the network's
+prediction plugged in.
 
-It works for every discrete process, and for masking it draws from the same distribution as `sample_masked` with `ancestral(T)`: slower, and here to show
-that. `reuse` is MDLM's cache: a network without a time input gives the same answer for the same tokens, so a row that did not change needs no new call.
+It works for every discrete process, and for masking it draws from the same distribution as `sample_masked` with
+`ancestral(T)`: slower, and here to show that. `reuse` is MDLM's cache: a network without a time input gives the same
+answer for the same tokens, so a row that did not change needs no new call.
 """
 
 import torch
@@ -27,12 +29,16 @@ def sample_discrete(
     record: bool = False,
     device=None,
 ) -> Sample:
-    """T steps t = 1 -> 1 - 1/T -> ... -> 0 of z_s ~ q(z_s | z_t, x_hat(z_t, t)), the plug-in posterior. Tokens of `prompt` other than the mask stay."""
+    """T steps t = 1 -> 1 - 1/T -> ... -> 0 of z_s ~ q(z_s | z_t, x_hat(z_t, t)), the plug-in posterior. Tokens of
+    `prompt` other than the mask stay.
+    """
     check_steps(T)
     if process.V != denoiser.V:
         raise ValueError(f"The process has V = {process.V} clean tokens and the network {denoiser.V}: they must agree.")
     if reuse and getattr(denoiser, "uses_time", False):
-        raise ValueError("A time-conditioned network changes its answer with t, so its predictions cannot be reused between steps.")
+        raise ValueError(
+            "A time-conditioned network changes its answer with t, so its predictions cannot be reused between steps."
+        )
     canvas = start_canvas(denoiser, shape, prompt, device)
     free = canvas == process.mask_id
     z = torch.where(free, process.prior(shape, generator, device), canvas)

@@ -1,13 +1,17 @@
 """Plans: in which order, and how many at a time, a masked sampler reveals its tokens.
 
-In masked diffusion the moment at which a position is revealed does not depend on what the text says. So the whole schedule of an ancestral sampler can be
-drawn before the network is called at all, and the network is then called only in steps where something is revealed. A plan is that schedule:
+In masked diffusion the moment at which a position is revealed does not depend on what the text says. So the whole
+schedule of an ancestral sampler can be drawn before the network is called at all, and the network is then called only
+in steps where something is revealed. A plan is that schedule:
 
-- `arrange(masked, generator)` gives every masked position a `group` (positions of one group are revealed together, lower groups first), the `time` that
-  the network is shown, and a `window` (only positions of the lowest unfinished window may be revealed).
-- `select`, if the plan has one, replaces the fixed positions by a choice: given the confidence of every candidate and the planned count, it says which to reveal.
+- `arrange(masked, generator)` gives every masked position a `group` (positions of one group are revealed together,
+  lower groups first), the `time` that the network is shown, and a `window` (only positions of the lowest unfinished
+  window may be revealed).
+- `select`, if the plan has one, replaces the fixed positions by a choice: given the confidence of every candidate and
+  the planned count, it says which to reveal.
 
-Exactness: `ancestral(T)` and `first_hitting()` draw from the reverse process (T steps, and its limit T -> infinity); the others are heuristics.
+Exactness: `ancestral(T)` and `first_hitting()` draw from the reverse process (T steps, and its limit T -> infinity);
+the others are heuristics.
 """
 
 from collections.abc import Callable
@@ -22,7 +26,9 @@ from difflm_core.processes import Linear, Schedule, time_of
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Per position: the group it is revealed in, the time shown to the network then, and its window. All (B, L); visible positions are ignored."""
+    """Per position: the group it is revealed in, the time shown to the network then, and its window. All (B, L);
+    visible positions are ignored.
+    """
 
     group: Int[Tensor, "B L"]
     time: Float[Tensor, "B L"]
@@ -39,7 +45,8 @@ class Plan:
 
 
 def ancestral(T: int, schedule: Schedule | None = None) -> Plan:
-    """The T-step ancestral sampler of MDLM (Eq. 6): each position is revealed in the step that contains its own random moment.
+    """The T-step ancestral sampler of MDLM (Eq. 6): each position is revealed in the step that contains its own random
+    moment.
 
     A position is still masked at t with probability 1 - alpha_t, so its moment solves 1 - alpha_t = u with u uniform.
     """
@@ -55,9 +62,11 @@ def ancestral(T: int, schedule: Schedule | None = None) -> Plan:
 
 
 def first_hitting(schedule: Schedule | None = None) -> Plan:
-    """The limit T -> infinity, exactly, in at most L calls: one position at a time, at its own moment (Zheng et al. 2024, Prop. 4.1).
+    """The limit T -> infinity, exactly, in at most L calls: one position at a time, at its own moment (Zheng et al.
+    2024, Prop. 4.1).
 
-    The paper draws tau_{n-1} = u^(1/n) tau_n one after the other; those are the order statistics of n uniform numbers, drawn here at once and sorted.
+    The paper draws tau_{n-1} = u^(1/n) tau_n one after the other; those are the order statistics of n uniform numbers,
+    drawn here at once and sorted.
     """
     schedule = schedule or Linear()
 
@@ -80,7 +89,9 @@ def left_to_right() -> Plan:
 
 
 def confidence(T: int) -> Plan:
-    """T steps of (nearly) equal counts; in each, the positions whose drawn token has the largest probability (MaskGIT; LLaDA's low-confidence remasking)."""
+    """T steps of (nearly) equal counts; in each, the positions whose drawn token has the largest probability (MaskGIT;
+    LLaDA's low-confidence remasking).
+    """
     check_steps(T)
 
     def arrange(masked, generator):
@@ -95,7 +106,9 @@ def confidence(T: int) -> Plan:
 
 
 def threshold(p: float) -> Plan:
-    """Every position whose drawn token has probability above p, and at least the best one (Fast-dLLM, Wu et al. 2025). The number of calls adapts to the text."""
+    """Every position whose drawn token has probability above p, and at least the best one (Fast-dLLM, Wu et al. 2025).
+    The number of calls adapts to the text.
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"The threshold is a probability in [0, 1], got {p}.")
 
@@ -110,7 +123,9 @@ def threshold(p: float) -> Plan:
 
 
 def blocks(size: int, plan: Plan) -> Plan:
-    """Blocks of `size` positions from left to right, each filled by the inner plan (semi-autoregressive, LLaDA section 2.4)."""
+    """Blocks of `size` positions from left to right, each filled by the inner plan (semi-autoregressive, LLaDA section
+    2.4).
+    """
     if size < 1:
         raise ValueError(f"A block holds at least one position, got size = {size}.")
 
@@ -140,7 +155,9 @@ def rank_of_masked(masked: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
 
 
 def share_left(masked: Bool[Tensor, "B L"], revealed: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-    """The share of the canvas still masked after `revealed` tokens: on the linear schedule, the time at which this is expected."""
+    """The share of the canvas still masked after `revealed` tokens: on the linear schedule, the time at which this is
+    expected.
+    """
     return (masked.sum(1, keepdim=True) - revealed).clamp_min(0) / masked.shape[1]
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Frame:
-    """One moment of sampling: tokens (B, L), the time shown to the network (B,), and what was written in this step, with its probability and entropy.
+    """One moment of sampling: tokens (B, L), the time shown to the network (B,), and what was written in this step,
+    with its probability and entropy.
 
-    `probability` is that of the token when it was written, `entropy` that of the distribution it was drawn from (nats); both are NaN elsewhere.
+    `probability` is that of the token when it was written, `entropy` that of the distribution it was drawn from (nats);
+    both are NaN elsewhere.
     """
 
     tokens: Int[Tensor, "B L"]
@@ -23,14 +25,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Sample:
-    """`tokens` (B, L); `network_calls` (B,), the calls that each row took part in; `trajectory`, frames from all-noise to the end, or None."""
+    """`tokens` (B, L); `network_calls` (B,), the calls that each row took part in; `trajectory`, frames from all-noise
+    to the end, or None.
+    """
 
     tokens: Int[Tensor, "B L"]
     network_calls: Int[Tensor, "B"]
     trajectory: list[Frame] | None = None
 
 
-def frame(tokens: Int[Tensor, "B L"], time: Float[Tensor, "B"], written: Bool[Tensor, "B L"], p: Float[Tensor, "N V"] | None = None) -> Frame:
+def frame(
+    tokens: Int[Tensor, "B L"],
+    time: Float[Tensor, "B"],
+    written: Bool[Tensor, "B L"],
+    p: Float[Tensor, "N V"] | None = None,
+) -> Frame:
     """A frame from the distributions p that the N written tokens (row-major) were drawn from."""
     probability = torch.full(tokens.shape, torch.nan, device=tokens.device)
     entropy = probability.clone()

@@ -1,7 +1,12 @@
 """Training: recipes, one loop, checkpoints. `python -m difflm_core.training mdlm-tiny` trains from the command line."""
 
 from difflm_core.training.checkpoints import load_model, load_tokenizer, save_model
-from difflm_core.training.error_predictor import error_loss, load_error_predictor, one_step_drafts, train_error_predictor
+from difflm_core.training.error_predictor import (
+    error_loss,
+    load_error_predictor,
+    one_step_drafts,
+    train_error_predictor,
+)
 from difflm_core.training.error_report import ErrorReport, evaluate_error_predictor
 from difflm_core.training.loop import Run, TrainingStopped, evaluate, train
 from difflm_core.training.recipes import RECIPES, Recipe, Size

@@ -14,7 +14,9 @@ from difflm_core.training.recipes import RECIPES, Recipe
 from difflm_core.training.report import report
 
 AnyRecipe = tyro.extras.subcommand_type_from_defaults(
-    {name: recipe for name, (_, recipe) in RECIPES.items()}, {name: text for name, (text, _) in RECIPES.items()}, prefix_names=False
+    {name: recipe for name, (_, recipe) in RECIPES.items()},
+    {name: text for name, (text, _) in RECIPES.items()},
+    prefix_names=False,
 )
 
 
@@ -35,13 +37,22 @@ def name_of(arguments: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = tyro.cli(Command, args=arguments, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands), prog="python -m difflm_core.training")
+    command = tyro.cli(
+        Command,
+        args=arguments,
+        config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+        prog="python -m difflm_core.training",
+    )
     recipe: Recipe = command.recipe
     folder = command.folder or Path("runs") / name_of(arguments)
     started = time.perf_counter()
     try:
         model = build(recipe)
-        print(f"{name_of(arguments)}: {model.parameters_count():,} parameters, V = {model.V}, length {model.length}, {recipe.steps} steps of {recipe.batch_size} on {torch.get_num_threads()} threads; into {folder}")
+        print(
+            f"{name_of(arguments)}: {model.parameters_count():,} parameters, V = {model.V}, length "
+            f"{model.length}, {recipe.steps} steps of {recipe.batch_size} on {torch.get_num_threads()} threads; "
+            f"into {folder}"
+        )
         run = train(recipe, folder, command.resume)
     except (TrainingStopped, OSError, ValueError) as error:
         print(f"Stopped: {error}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""A small training loop: AdamW, warm-up and cosine, gradient clipping, averaged weights, a progress bar, a JSONL log, checkpoints that survive.
+"""A small training loop: AdamW, warm-up and cosine, gradient clipping, averaged weights, a progress bar, a JSONL log,
+checkpoints that survive.
 
 Nothing in it knows about diffusion: the task gives nats per token, the data gives batches.
 """
@@ -25,7 +26,9 @@ class TrainingStopped(RuntimeError):
 
 @dataclass
 class Run:
-    """A (finished or interrupted) training run: the averaged model, one dict per log line, where it is stored, and whether it reached the last step."""
+    """A (finished or interrupted) training run: the averaged model, one dict per log line, where it is stored, and
+    whether it reached the last step.
+    """
 
     model: Transformer
     history: list[dict] = field(default_factory=list)
@@ -37,7 +40,18 @@ def build(recipe: Recipe) -> Transformer:
     """The recipe's network, initialised from its seed."""
     torch.manual_seed(recipe.seed)
     size = recipe.size
-    return Transformer(TransformerConfig(recipe.data.V, recipe.data.length, size.width, size.layers, size.heads, recipe.task.causal, size.time_conditioning, size.dropout))
+    return Transformer(
+        TransformerConfig(
+            recipe.data.V,
+            recipe.data.length,
+            size.width,
+            size.layers,
+            size.heads,
+            recipe.task.causal,
+            size.time_conditioning,
+            size.dropout,
+        )
+    )
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -56,11 +70,14 @@ def evaluate(recipe: Recipe, model: Transformer, draws: int = 4, device=None) ->
     return estimate_nelbo(lambda x, t, g: recipe.task.nelbo(model, x, t, g), held_out, draws, generator)
 
 
-def train(recipe: Recipe, folder: Path | str | None = None, resume: bool = False, progress: bool = True, device=None) -> Run:
+def train(
+    recipe: Recipe, folder: Path | str | None = None, resume: bool = False, progress: bool = True, device=None
+) -> Run:
     """Train a recipe; returns a `Run` whose model has the averaged weights.
 
-    With a `folder`, writes log.jsonl and checkpoints there; `resume` goes on from the newest one, bit for bit on a CPU. Ctrl-C saves and returns with
-    `finished=False`. A loss that is not finite raises `TrainingStopped` before the weights are touched.
+    With a `folder`, writes log.jsonl and checkpoints there; `resume` goes on from the newest one, bit for bit on a CPU.
+    Ctrl-C saves and returns with `finished=False`. A loss that is not finite raises `TrainingStopped` before the
+    weights are touched.
     """
     state = State(recipe, device)
     folder = Path(folder) if folder is not None else None
@@ -69,7 +86,9 @@ def train(recipe: Recipe, folder: Path | str | None = None, resume: bool = False
     elif resume:
         raise ValueError("To resume, say which folder the run is in.")
 
-    bar = tqdm(total=recipe.steps, initial=state.step, disable=not progress, mininterval=1.0, desc="training", unit="step")
+    bar = tqdm(
+        total=recipe.steps, initial=state.step, disable=not progress, mininterval=1.0, desc="training", unit="step"
+    )
     try:
         while state.step < recipe.steps:
             state.one_step()
@@ -81,7 +100,11 @@ def train(recipe: Recipe, folder: Path | str | None = None, resume: bool = False
             if folder is not None and (state.step % recipe.checkpoint_every == 0 or state.step == recipe.steps):
                 state.save()
     except KeyboardInterrupt:
-        where = f"saved in {state.save()}: the same command with --resume goes on" if folder is not None else "nothing was saved, since no folder was given"
+        where = (
+            f"saved in {state.save()}: the same command with --resume goes on"
+            if folder is not None
+            else "nothing was saved, since no folder was given"
+        )
         tqdm.write(f"Interrupted after {state.step} steps; {where}.")
     finally:
         bar.close()
@@ -101,7 +124,13 @@ class State:
         self.recipe, self.device = recipe, device
         self.model = build(recipe).to(device)
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99), fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
         self.data_generator = torch.Generator().manual_seed(recipe.seed + 1)
         self.noise_generator = torch.Generator(device or "cpu").manual_seed(recipe.seed + 2)
         self.batches = recipe.data.train(recipe.batch_size, self.data_generator)
@@ -130,8 +159,16 @@ class State:
 
     def report(self, bar) -> None:
         estimate = evaluate(self.recipe, self.averaged.module, device=self.device)
-        row = {"step": self.step, "loss": self.mean_loss(), "bound": estimate.mean, "standard_error": estimate.standard_error}
-        row |= {"learning_rate": learning_rate(self.recipe, self.step - 1), "tokens": self.step * self.recipe.batch_size * self.recipe.data.length}
+        row = {
+            "step": self.step,
+            "loss": self.mean_loss(),
+            "bound": estimate.mean,
+            "standard_error": estimate.standard_error,
+        }
+        row |= {
+            "learning_rate": learning_rate(self.recipe, self.step - 1),
+            "tokens": self.step * self.recipe.batch_size * self.recipe.data.length,
+        }
         row |= {"seconds": round(time.perf_counter() - self.started, 1)}
         self.history.append(row)
         if self.folder is not None:
@@ -141,7 +178,9 @@ class State:
             best = self.recipe.data.nats_per_token()
             known = "" if best is None else f"   entropy {best:.4f}   gap {100 * (estimate.mean / best - 1):+.1f} %"
             name = "exact nll" if self.recipe.task.exact else "bound"
-            bar.write(f"step {self.step:5d}   {name} {estimate.mean:.4f} ± {estimate.standard_error:.4f} nats/token{known}")
+            bar.write(
+                f"step {self.step:5d}   {name} {estimate.mean:.4f} ± {estimate.standard_error:.4f} nats/token{known}"
+            )
 
     def open(self, folder: Path, resume: bool) -> None:
         self.folder = folder
@@ -149,17 +188,35 @@ class State:
         if resume and not found:
             raise FileNotFoundError(f"There is nothing to resume in {folder}: it holds no checkpoint.")
         if found and not resume:
-            raise FileExistsError(f"{folder} already holds a run: add --resume to go on with it, or name another folder.")
+            raise FileExistsError(
+                f"{folder} already holds a run: add --resume to go on with it, or name another folder."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         if resume:
             self.load(found[-1])
 
     def save(self) -> Path:
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | checkpoints.optimizer_tensors(self.optimizer)
-        tensors |= {"averaged.count": self.averaged.n_averaged, "noise_generator": self.noise_generator.get_state(), "torch_generator": torch.get_rng_state()}
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | checkpoints.optimizer_tensors(
+            self.optimizer
+        )
+        tensors |= {
+            "averaged.count": self.averaged.n_averaged,
+            "noise_generator": self.noise_generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+        }
         tensors["data_generator"] = self.data_generator.get_state()
-        place = {k: v for k, v in self.batches.state_dict().items() if k != "generator"} if hasattr(self.batches, "state_dict") else {}
-        about = {"step": self.step, "recipe": plain(self.recipe), "batches": place, "history": self.history, "recent": self.recent}
+        place = (
+            {k: v for k, v in self.batches.state_dict().items() if k != "generator"}
+            if hasattr(self.batches, "state_dict")
+            else {}
+        )
+        about = {
+            "step": self.step,
+            "recipe": plain(self.recipe),
+            "batches": place,
+            "history": self.history,
+            "recent": self.recent,
+        }
         return checkpoints.save_state(self.folder, self.averaged.module, tensors, about, self.recipe.data.tokenizer())
 
     def load(self, folder: Path) -> None:
@@ -167,7 +224,10 @@ class State:
         if about["recipe"] != plain(self.recipe):
             old, new = about["recipe"]["settings"], plain(self.recipe)["settings"]
             changed = [key for key in new if old.get(key) != new[key]] or ["task or data"]
-            raise ValueError(f"The run in {folder.parent} was started with other settings ({', '.join(changed)}): resume it with the same ones, or name another folder.")
+            raise ValueError(
+                f"The run in {folder.parent} was started with other settings ({', '.join(changed)}): resume it "
+                "with the same ones, or name another folder."
+            )
         self.model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         self.averaged.module.load_state_dict(checkpoints.load_model(folder).state_dict())
         self.averaged.n_averaged.copy_(tensors["averaged.count"])
@@ -185,4 +245,7 @@ class State:
         found = checkpoints.checkpoints(self.folder) if self.folder is not None else []
         last = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written yet"
         text = self.recipe.data.decode(x[row].cpu())
-        raise TrainingStopped(f"The loss of step {self.step + 1} is not a number (batch row {row}: {text[:80]!r}); training stops before changing the weights, and {last}. Try a lower learning rate.")
+        raise TrainingStopped(
+            f"The loss of step {self.step + 1} is not a number (batch row {row}: {text[:80]!r}); training stops "
+            f"before changing the weights, and {last}. Try a lower learning rate."
+        )

@@ -1,4 +1,6 @@
-"""Recipes: everything that a run needs to be the same run again, as plain dataclasses that a lesson prints and the command line edits."""
+"""Recipes: everything that a run needs to be the same run again, as plain dataclasses that a lesson prints and the
+command line edits.
+"""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +21,9 @@ class Size:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. Learning rate: linear warm-up, then a cosine down to a tenth. `ema` is the decay of the averaged weights that are kept and evaluated."""
+    """One training run. Learning rate: linear warm-up, then a cosine down to a tenth. `ema` is the decay of the
+    averaged weights that are kept and evaluated.
+    """
 
     task: Masked | Autoregressive = field(default_factory=Masked)
     data: ToyLanguage | Shakespeare | WikipediaSentences | LocalText = field(default_factory=ToyLanguage)
@@ -47,14 +51,45 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     "ar-tiny": ("Its autoregressive twin: same network, same data, causal attention.", Recipe(task=Autoregressive())),
     "mdlm-shakespeare": (
         "Masked diffusion on Shakespeare, 1,024 BPE tokens: about half an hour on 2 CPU cores.",
-        Recipe(data=Shakespeare(), size=Size(width=192, layers=4, heads=6, dropout=0.1), steps=6000, batch_size=64, learning_rate=2e-3, warmup=300, weight_decay=0.05, ema=0.999, evaluate_every=1000),
+        Recipe(
+            data=Shakespeare(),
+            size=Size(width=192, layers=4, heads=6, dropout=0.1),
+            steps=6000,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup=300,
+            weight_decay=0.05,
+            ema=0.999,
+            evaluate_every=1000,
+        ),
     ),
     "ar-shakespeare": (
         "The autoregressive twin of mdlm-shakespeare.",
-        Recipe(task=Autoregressive(), data=Shakespeare(), size=Size(width=192, layers=4, heads=6, dropout=0.1), steps=6000, batch_size=64, learning_rate=2e-3, warmup=300, weight_decay=0.05, ema=0.999, evaluate_every=1000),
+        Recipe(
+            task=Autoregressive(),
+            data=Shakespeare(),
+            size=Size(width=192, layers=4, heads=6, dropout=0.1),
+            steps=6000,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup=300,
+            weight_decay=0.05,
+            ema=0.999,
+            evaluate_every=1000,
+        ),
     ),
     "mdlm-wikipedia": (
         "Masked diffusion on Wikipedia sentences, 2,048 BPE tokens.",
-        Recipe(data=WikipediaSentences(), size=Size(width=192, layers=4, heads=6, dropout=0.1), steps=6000, batch_size=128, learning_rate=2e-3, warmup=300, weight_decay=0.05, ema=0.999, evaluate_every=1000),
+        Recipe(
+            data=WikipediaSentences(),
+            size=Size(width=192, layers=4, heads=6, dropout=0.1),
+            steps=6000,
+            batch_size=128,
+            learning_rate=2e-3,
+            warmup=300,
+            weight_decay=0.05,
+            ema=0.999,
+            evaluate_every=1000,
+        ),
     ),
 }

@@ -19,7 +19,9 @@ def report(recipe: Recipe, model: Transformer) -> None:
 
 
 def report_toy(recipe: Recipe, model: Transformer, sentences: int = 1000) -> None:
-    """The bound on fresh sentences against the entropy, and against the exact -log p of the very same sentences, which removes their luck."""
+    """The bound on fresh sentences against the entropy, and against the exact -log p of the very same sentences, which
+    removes their luck.
+    """
     language = toy_language()
     generator = torch.Generator().manual_seed(99)
     fresh = list(language.sample(8192, generator=generator).split(512))
@@ -28,15 +30,23 @@ def report_toy(recipe: Recipe, model: Transformer, sentences: int = 1000) -> Non
     entropy = language.entropy() / language.length
     name = "nll  " if recipe.task.exact else "bound"
     print(f"\n{name}          {estimate}")
-    print(f"exact -log p   {exact:.4f} nats/token for the same sentences: the model pays {100 * (estimate.mean / exact - 1):+.2f} % (± {100 * estimate.standard_error / exact:.2f})")
+    print(
+        f"exact -log p   {exact:.4f} nats/token for the same sentences: the model pays "
+        f"{100 * (estimate.mean / exact - 1):+.2f} % (± {100 * estimate.standard_error / exact:.2f})"
+    )
     print(f"entropy        {entropy:.4f} nats/token, the mean of exact -log p over the whole language")
     print("\nsamples (a star marks a broken sentence; counted over 1,000 by the exact grammar):")
     for label, sample in samplers(recipe, model, (sentences, language.length), generator):
         tokens = sample.tokens
         broken = ~language.grammatical(tokens)
         calls = sample.network_calls.float().mean().item()
-        print(f"\n{label}: {calls:.1f} network calls, {100 * broken.float().mean().item():.1f} % broken, {judge_samples(tokens, language.log_prob)}")
-        rules = ", ".join(f"{rule} {100 * hit.float().mean().item():.1f} %" for rule, hit in broken_rules(language, tokens).items())
+        print(
+            f"\n{label}: {calls:.1f} network calls, {100 * broken.float().mean().item():.1f} % broken, "
+            f"{judge_samples(tokens, language.log_prob)}"
+        )
+        rules = ", ".join(
+            f"{rule} {100 * hit.float().mean().item():.1f} %" for rule, hit in broken_rules(language, tokens).items()
+        )
         print(f"  what broke: {rules}")
         for row in range(4):
             print(f"  {'*' if broken[row] else ' '} {language.decode(tokens[row])}")
@@ -48,7 +58,10 @@ def samplers(recipe: Recipe, model: Transformer, shape: tuple[int, int], generat
         yield "left to right", recipe.task.sample(model, shape, generator)
         return
     for T in (1, 2, 4, 8):
-        yield f"ancestral, T = {T}", sample_masked(model, ancestral(T, recipe.task.schedule), shape, generator=generator)
+        yield (
+            f"ancestral, T = {T}",
+            sample_masked(model, ancestral(T, recipe.task.schedule), shape, generator=generator),
+        )
     yield "first-hitting", sample_masked(model, first_hitting(recipe.task.schedule), shape, generator=generator)
 
 
@@ -57,7 +70,10 @@ def report_corpus(recipe: Recipe, model: Transformer) -> None:
     estimate = evaluate(recipe, model, draws=8)
     characters = sum(len(recipe.data.decode(row)) for x in recipe.data.evaluation() for row in x)
     per_character = estimate.bits * estimate.tokens / characters
-    print(f"\n{'nll' if recipe.task.exact else 'bound'}   {estimate}, perplexity per token {estimate.perplexity:.1f}, {per_character:.3f} bits per character, on held-out text")
+    print(
+        f"\n{'nll' if recipe.task.exact else 'bound'}   {estimate}, perplexity per token "
+        f"{estimate.perplexity:.1f}, {per_character:.3f} bits per character, on held-out text"
+    )
     sample = recipe.task.sample(model, (3, model.length), torch.Generator().manual_seed(99))
     for row in sample.tokens:
         print("\n" + recipe.data.decode(row))

@@ -1,6 +1,8 @@
-"""Where training batches come from: the toy language, which never runs out, or a corpus cut into rows with some texts held out.
+"""Where training batches come from: the toy language, which never runs out, or a corpus cut into rows with some texts
+held out.
 
-A source says its vocabulary `V` and its `length`, gives endless training batches and a fixed list of evaluation batches, and turns ids back into text.
+A source says its vocabulary `V` and its `length`, gives endless training batches and a fixed list of evaluation
+batches, and turns ids back into text.
 """
 
 from collections.abc import Iterator
@@ -49,7 +51,9 @@ class ToyLanguage:
 
 
 class Corpus:
-    """What every corpus source does with its `texts()`, `length` and `bpe` (tokens of a byte-level BPE; None: characters)."""
+    """What every corpus source does with its `texts()`, `length` and `bpe` (tokens of a byte-level BPE; None:
+    characters).
+    """
 
     length: int
     bpe: int | None
@@ -91,7 +95,9 @@ class Shakespeare(Corpus):
 
 @dataclass(frozen=True)
 class WikipediaSentences(Corpus):
-    """22,029 sentences of 8 to 24 words from English Wikipedia (CC BY-SA 4.0) as one stream; sentences of an article stay on one side."""
+    """22,029 sentences of 8 to 24 words from English Wikipedia (CC BY-SA 4.0) as one stream; sentences of an article
+    stay on one side.
+    """
 
     length: int = 64
     bpe: int | None = 2048
@@ -103,7 +109,9 @@ class WikipediaSentences(Corpus):
 
 @dataclass(frozen=True)
 class LocalText(Corpus):
-    """Your own UTF-8 text: a file or a folder of .txt files, cut at blank lines, five per cent of the paragraphs held out."""
+    """Your own UTF-8 text: a file or a folder of .txt files, cut at blank lines, five per cent of the paragraphs held
+    out.
+    """
 
     path: Path = Path("my_text.txt")
     length: int = 64
@@ -116,10 +124,13 @@ class LocalText(Corpus):
 
 @cache
 def prepared(source: Corpus):
-    """(training rows, held-out rows, tokenizer): made once per process; the tokenizer learns from training texts only."""
+    """(training rows, held-out rows, tokenizer): made once per process; the tokenizer learns from training texts only.
+    """
     train, held_out = source.texts()
     if source.bpe is None:
-        tokenizer = data.character_tokenizer("".join(train["text"]) + "".join(held_out["text"]))  # an alphabet is no secret
+        tokenizer = data.character_tokenizer(
+            "".join(train["text"]) + "".join(held_out["text"])
+        )  # an alphabet is no secret
     else:
         tokenizer = data.bpe_tokenizer(train["text"], source.bpe)
     return data.pack(train, tokenizer, source.length), data.pack(held_out, tokenizer, source.length), tokenizer

@@ -1,4 +1,6 @@
-"""What is learned: a task turns a batch of clean tokens into nats per token. The loop knows nothing else about the method."""
+"""What is learned: a task turns a batch of clean tokens into nats per token. The loop knows nothing else about the
+method.
+"""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +22,9 @@ class Masked:
     causal = False
     exact = False  # the loss is an upper bound on -log p
 
-    def loss(self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None) -> Float[Tensor, "B L"]:
+    def loss(
+        self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B L"]:
         return self.nelbo(model, x, stratified_times(len(x), generator, x.device), generator)
 
     def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
@@ -37,7 +41,9 @@ class Autoregressive:
     causal = True
     exact = True
 
-    def loss(self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None) -> Float[Tensor, "B L"]:
+    def loss(
+        self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B L"]:
         return autoregressive_nll(model, x)
 
     def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:

@@ -1,7 +1,9 @@
-"""Benchmarks: `make bench`, or `pytest tests/benchmarks -s`. Never part of an ordinary test run (norecursedirs in pyproject.toml).
+"""Benchmarks: `make bench`, or `pytest tests/benchmarks -s`. Never part of an ordinary test run (norecursedirs in
+pyproject.toml).
 
-Each asserts equality with the other algorithm first and then times both; times are printed in one table at the end and never asserted.
-OMP_NUM_THREADS sets the threads (all cores if unset). Read the load average beside them before believing them.
+Each asserts equality with the other algorithm first and then times both; times are printed in one table at the end and
+never asserted. OMP_NUM_THREADS sets the threads (all cores if unset). Read the load average beside them before
+believing them.
 """
 
 import os
@@ -32,5 +34,6 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
     terminalreporter.write_line(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
-        f"load average {min(LOADS):.1f} to {max(LOADS):.1f} while running (about {torch.get_num_threads()} of it these benchmarks)"
+        f"load average {min(LOADS):.1f} to {max(LOADS):.1f} while running (about {torch.get_num_threads()} of it "
+        "these benchmarks)"
     )

@@ -1,4 +1,6 @@
-"""One batch for both losses: 1,024 positions, about half of them masked, the same head up to the row that MDLM keeps for the mask."""
+"""One batch for both losses: 1,024 positions, about half of them masked, the same head up to the row that MDLM keeps
+for the mask.
+"""
 
 import torch
 from peers import full_logits_loss

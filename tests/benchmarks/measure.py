@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def interleaved(cases: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Least seconds of each case over `repeats` rounds, in turns, so that a busy moment hits all alike. One round before is not counted."""
+    """Least seconds of each case over `repeats` rounds, in turns, so that a busy moment hits all alike. One round
+    before is not counted.
+    """
     best = {name: float("inf") for name in cases}
     for round_ in range(repeats + 1):
         for name, run in cases.items():
@@ -23,7 +25,9 @@ def interleaved(cases: dict[str, Callable[[], object]], repeats: int = 5) -> dic
 
 
 def extra_mebibytes(*arguments: str) -> float:
-    """What `python memory.py ARGUMENTS` prints: peak resident memory over what was there before, in a process of its own."""
+    """What `python memory.py ARGUMENTS` prints: peak resident memory over what was there before, in a process of its
+    own.
+    """
     script = Path(__file__).with_name("memory.py")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = subprocess.run([sys.executable, script, *arguments], env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,6 @@
-"""python memory.py ours|theirs V: the MiB by which one forward and backward pass of the loss raises this process's peak memory."""
+"""python memory.py ours|theirs V: the MiB by which one forward and backward pass of the loss raises this process's peak
+memory.
+"""
 
 import os
 import resource

@@ -1,11 +1,14 @@
-"""The same algorithms as other code bases run them, written here from their descriptions: every position, every token."""
+"""The same algorithms as other code bases run them, written here from their descriptions: every position, every token.
+"""
 
 import torch
 from torch import Tensor
 
 
 def subs(logits: Tensor, z_t: Tensor, mask: int) -> Tensor:
-    """MDLM section 3.2.3 on V + 1 outputs: the mask gets no probability, a visible token is certain. Edits in place where it can, as MDLM does."""
+    """MDLM section 3.2.3 on V + 1 outputs: the mask gets no probability, a visible token is certain. Edits in place
+    where it can, as MDLM does.
+    """
     logits[..., mask] = -torch.inf
     log_p = logits - logits.logsumexp(-1, keepdim=True)
     visible = z_t != mask
@@ -27,7 +30,9 @@ def race(p: Tensor, generator=None) -> Tensor:
 
 
 def full_vocabulary_step(p_x: Tensor, z_t: Tensor, s: float, t: float, generator=None) -> Tensor:
-    """Linear schedule, t -> s: the posterior over V + 1 symbols at every position (in place), a race, and visible tokens put back."""
+    """Linear schedule, t -> s: the posterior over V + 1 symbols at every position (in place), a race, and visible
+    tokens put back.
+    """
     mask = p_x.shape[-1] - 1
     posterior = p_x * (t - s)
     posterior[..., mask] = s
@@ -36,7 +41,9 @@ def full_vocabulary_step(p_x: Tensor, z_t: Tensor, s: float, t: float, generator
 
 @torch.no_grad()
 def cached_sampler(model, T: int, shape: tuple[int, int], generator=None) -> tuple[Tensor, int]:
-    """MDLM's ddpm_cache: T steps, and a new network call only after a step that changed any row. Returns (tokens, network calls)."""
+    """MDLM's ddpm_cache: T steps, and a new network call only after a step that changed any row. Returns (tokens,
+    network calls).
+    """
     z, p_x, calls = torch.full(shape, model.V), None, 0
     for step in range(T, 0, -1):
         if p_x is None:

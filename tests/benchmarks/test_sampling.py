@@ -71,5 +71,6 @@ def test_whole_runs(steps, B, table):
     our_calls = sample.network_calls.double().mean().item()
     table(f"network calls per row, T = {steps}, B = {B}", f"{their_calls}", f"{our_calls:.0f}", f"{their_calls / our_calls:.1f}x fewer")
     table(
-        f"seconds, T = {steps}, B = {B}", milliseconds(their_seconds), milliseconds(our_seconds), f"{their_seconds / our_seconds:.1f}x faster"
-    )
+        f"seconds, T = {steps}, B = {B}", milliseconds(their_seconds), milliseconds(our_seconds),
+        f"{their_seconds / our_seconds:.1f}x faster",
+    )  # fmt: skip
