@@ -48,9 +48,13 @@ def denoiser(language):
     """A small network, trained for a few seconds."""
     torch.manual_seed(0)
     model = Transformer(TransformerConfig(8, L, width=32, layers=2, heads=2))
-    optimizer, process, data = torch.optim.AdamW(model.parameters(), 5e-3), masked(8), language_batches(language, 64, seeded(0))
+    optimizer, process, data = (
+        torch.optim.AdamW(model.parameters(), 5e-3),
+        masked(8),
+        language_batches(language, 64, seeded(0)),
+    )
     generator = seeded(1)
-    for _ in range(200):
+    for _ in range(120):
         loss = masked_nelbo(process, model, next(data), stratified_times(64, generator), generator).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -75,7 +79,9 @@ def test_each_way_trains_its_part_and_never_the_denoiser(denoiser, language):
     for way, build in WAYS.items():
         predictor = build(denoiser)
         trunk = {name: value.clone() for name, value in predictor.trunk.state_dict().items()}
-        train_error_predictor(predictor, denoiser, language_batches(language, 32, seeded(0)), 3, generator=seeded(1), progress=False)
+        train_error_predictor(
+            predictor, denoiser, language_batches(language, 32, seeded(0)), 3, generator=seeded(1), progress=False
+        )
         changed = {name for name, value in predictor.trunk.state_dict().items() if not torch.equal(value, trunk[name])}
         counts[way] = len(changed)
         if way == "head":
@@ -138,7 +144,9 @@ def test_loss_over_all_or_only_new_positions(denoiser, language):
     drafts = one_step_drafts(denoiser, language.sample(50, generator=seeded(0)), seeded(1))
     assert error_loss(predictor, drafts).item() == pytest.approx(math.log(2))  # undecided
     torch.nn.init.normal_(predictor.output.weight)
-    per_token = torch.nn.functional.binary_cross_entropy_with_logits(predictor(drafts.tokens), drafts.wrong.float(), reduction="none")
+    per_token = torch.nn.functional.binary_cross_entropy_with_logits(
+        predictor(drafts.tokens), drafts.wrong.float(), reduction="none"
+    )
     assert error_loss(predictor, drafts).item() == pytest.approx(per_token.mean().item())
     assert error_loss(predictor, drafts, only_new=True).item() == pytest.approx(per_token[drafts.drafted].mean().item())
 
@@ -146,18 +154,24 @@ def test_loss_over_all_or_only_new_positions(denoiser, language):
 def test_it_learns_to_see_what_independent_drawing_broke(denoiser, language, tmp_path):
     """In a mixed-case draft the minority is wrong: no doubt at writing time can know that, the predictor can."""
     predictor = ErrorPredictor.last_block(denoiser)
-    losses = train_error_predictor(predictor, denoiser, language_batches(language, 64, seeded(5)), 150, generator=seeded(6), progress=False)
+    losses = train_error_predictor(
+        predictor, denoiser, language_batches(language, 64, seeded(5)), 150, generator=seeded(6), progress=False
+    )
     assert sum(losses[-20:]) / 20 < losses[0] - 0.1
     report = evaluate_error_predictor(predictor, denoiser, held_out(language), seeded(7), rescore=True)
     assert report.predictor.auroc > report.confidence.auroc + 0.05
-    assert report.predictor_everywhere.auroc > 0.7 and report.predictor.recall > 0.5 and report.predictor.precision > 0.5
+    assert (
+        report.predictor_everywhere.auroc > 0.7 and report.predictor.recall > 0.5 and report.predictor.precision > 0.5
+    )
     assert report.predictor.tokens < report.predictor_everywhere.tokens == 4 * 128 * L
     assert "AUROC" in str(report.predictor)
 
     rule = gstar(predictor, 0.5)
     out = sample_remasking(denoiser, rule, 6, (64, L), generator=seeded(0))
     assert (out.tokens < 8).all() and (out.network_calls <= calls_needed(rule, 6)).all()
-    assert (sample_remasking(denoiser, star_loop(inner=gstar(predictor, 1.0)), 6, (8, L), generator=seeded(0)).tokens < 8).all()
+    assert (
+        sample_remasking(denoiser, star_loop(inner=gstar(predictor, 1.0)), 6, (8, L), generator=seeded(0)).tokens < 8
+    ).all()
 
     save_model(tmp_path / "g", predictor)
     again = load_error_predictor(tmp_path / "g")

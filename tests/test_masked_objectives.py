@@ -24,7 +24,7 @@ from difflm_core.objectives import (
     masked_nelbo_discrete,
     stratified_times,
 )
-from difflm_core.processes import Cosine, CosineBeta, Linear, ShiftedCosine, masked
+from difflm_core.processes import Cosine, CosineBeta, Linear, ShiftedCosine, hybrid, masked
 
 V, L = 3, 4
 LANGUAGE = TinyLanguage(V, L)
@@ -36,7 +36,7 @@ DENOISERS = {
     "with time": random_denoiser(V, L, with_time=True),
 }
 every_denoiser = pytest.mark.parametrize("denoiser", DENOISERS.values(), ids=DENOISERS.keys())
-time_free = pytest.mark.parametrize("denoiser", [DENOISERS["exact"], DENOISERS["arbitrary"]], ids=["exact", "arbitrary"])
+time_free = pytest.mark.parametrize("denoiser", list(DENOISERS.values())[:2], ids=["exact", "arbitrary"])
 
 
 def pairs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -229,7 +229,8 @@ def test_discrete_times_are_rounded_up_to_the_grid():
 @time_free
 def test_count_form_has_the_same_expectation(schedule, denoiser, monkeypatch):
     process = masked(V, schedule)
-    assert expected_by_count(process, denoiser, monkeypatch) == pytest.approx(expected_nelbo(process, denoiser), abs=1e-9)
+    by_count = expected_by_count(process, denoiser, monkeypatch)
+    assert by_count == pytest.approx(expected_nelbo(process, denoiser), abs=1e-9)
 
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), ShiftedCosine()], ids=str)
@@ -363,7 +364,10 @@ def test_bad_times_and_tokens_are_refused(estimator):
 
 
 def test_no_steps_and_bidirectional_twins_are_refused():
+    x, exact = torch.zeros(1, L, dtype=torch.long), DENOISERS["exact"]
     with pytest.raises(ValueError, match="T = 0"):
-        masked_nelbo_discrete(masked(V), DENOISERS["exact"], torch.zeros(1, L, dtype=torch.long), torch.tensor([0.5]), 0)
+        masked_nelbo_discrete(masked(V), exact, x, torch.tensor([0.5]), 0)
     with pytest.raises(ValueError, match="causal"):
-        autoregressive_nll(Transformer(TransformerConfig(V, L, width=8, layers=1, heads=2)), torch.zeros(1, L, dtype=torch.long))
+        autoregressive_nll(Transformer(TransformerConfig(V, L, width=8, layers=1, heads=2)), x)
+    with pytest.raises(ValueError, match="masking only"):
+        masked_nelbo(hybrid(V, 0.2), exact, x, torch.tensor([0.5]))

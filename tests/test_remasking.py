@@ -208,8 +208,7 @@ def test_every_rule_keeps_the_marginal_along_its_whole_clock(name, schedule):
 
 @pytest.mark.parametrize("name", SIGMA_RULES)
 def test_with_the_exact_denoiser_a_step_keeps_each_position_but_not_the_text(name):
-    """From an exact z_t every position of z_s has the law it should have. Together they have not: they are drawn apart.
-    """
+    """From an exact z_t every position of z_s has the law it should have. Together they have not: drawn apart."""
     rule, process, p = SIGMA_RULES[name], masked(V), exact_predictions(language().denoiser(masked(V)))
     now = moment(rule.clock(Linear()), Linear(), 3, 6, None)
     texts = CANVASES[TEXTS]

@@ -137,7 +137,9 @@ def test_temperature_zero_takes_the_best():
     assert probabilities(logits, temperature=0).tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
-@pytest.mark.parametrize("top_p, kept", [(0.05, [1]), (0.4, [1]), (0.5, [1, 3]), (0.75, [0, 1, 3]), (1.0, [0, 1, 2, 3])])
+@pytest.mark.parametrize("top_p, kept", [
+    (0.05, [1]), (0.4, [1]), (0.5, [1, 3]), (0.75, [0, 1, 3]), (1.0, [0, 1, 2, 3]),
+])  # fmt: skip
 def test_top_p_keeps_the_smallest_sufficient_set(top_p, kept):
     p = torch.tensor([0.2, 0.45, 0.1, 0.25], dtype=torch.float64)
     cut = probabilities(p.log(), top_p=top_p)
@@ -197,10 +199,13 @@ def test_one_token_at_a_time_with_the_exact_denoiser_is_exact(plan):
 
 def test_first_hitting_is_the_limit_of_ancestral_for_a_time_conditioned_network():
     """The network must be shown the moments themselves: the law of 500 steps, within what 20,000 draws can see."""
-    for schedule in (Linear(), Cosine()):
-        law = chain_law(WITH_TIME, masked(V, schedule), 500)
-        assert texts_p(sample_masked(WITH_TIME, first_hitting(schedule), (N, L), generator=seeded()).tokens, V, law) > 1e-3
-    assert texts_p(sample_masked(WITH_TIME, first_hitting(Linear()), (N, L), generator=seeded()).tokens, V, law) < 1e-3
+    linear, cosine = (
+        sample_masked(WITH_TIME, first_hitting(schedule), (N, L), generator=seeded()).tokens
+        for schedule in (Linear(), Cosine())
+    )
+    assert texts_p(linear, V, chain_law(WITH_TIME, masked(V), 500)) > 1e-3
+    assert texts_p(cosine, V, chain_law(WITH_TIME, masked(V, Cosine()), 500)) > 1e-3
+    assert texts_p(linear, V, chain_law(WITH_TIME, masked(V, Cosine()), 500)) < 1e-3  # times of the wrong schedule
 
 
 def test_first_hitting_shows_the_order_statistics():
@@ -264,7 +269,8 @@ def check_trajectory(sample, prompt, masks):
     assert torch.equal(frames[-1].tokens, sample.tokens)
     for before, after in zip(frames, frames[1:]):
         assert torch.equal(before.tokens != after.tokens, after.written)
-        assert torch.equal(after.written, after.probability.isfinite()) and torch.equal(after.written, after.entropy.isfinite())
+        assert torch.equal(after.written, after.probability.isfinite())
+        assert torch.equal(after.written, after.entropy.isfinite())
         wrote = after.probability[after.written]
         assert bool(((wrote > 0) & (wrote <= 1)).all()) and bool((after.entropy[after.written] >= 0).all())
         assert bool(((after.time >= 0) & (after.time <= 1)).all())
@@ -341,16 +347,17 @@ def test_greedy_threshold_takes_all_above_p_and_at_least_the_best(network, p):
 
 
 def test_threshold_adapts_its_calls(network):
-    calls = [sample_masked(network, threshold(p), (64, LONG), generator=seeded()).network_calls.double().mean() for p in (0.9, 0.5, 0.2)]
+    samples = [sample_masked(network, threshold(p), (64, LONG), generator=seeded()) for p in (0.9, 0.5, 0.2)]
+    calls = [sample.network_calls.double().mean() for sample in samples]
     assert LONG >= calls[0] > calls[1] > calls[2] >= 1
 
 
 def test_confidence_ignores_temperature_and_top_p_in_its_ranking():
-    """Position 0 is surer of its best token than position 1: it goes first even when a sharp cut makes both certain."""
-    table = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.0, 0.0]]).flip(0).expand(16, 2, 3).clone()
-    denoiser = TableDenoiser(3, 2, table)  # position 1 is the surer one, so reading order would be wrong
-    for settings in ({"temperature": 0.0}, {"top_p": 0.3}):
-        sample = sample_masked(denoiser, confidence(2), (8, 2), generator=seeded(), record=True, **settings)
+    """Position 1 is surer of its best token than position 0: it goes first even where a sharp cut makes both certain."""
+    table = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+    denoiser = TableDenoiser(3, 2, table.expand(16, 2, 3))
+    for cut in ({"temperature": 0.0}, {"top_p": 0.3}):
+        sample = sample_masked(denoiser, confidence(2), (8, 2), generator=seeded(), record=True, **cut)
         assert bool(sample.trajectory[1].written[:, 1].all())
 
 

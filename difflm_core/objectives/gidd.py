@@ -39,9 +39,9 @@ def gidd_nelbo(
 ) -> Float[Tensor, "B L"]:  # fmt: skip
     """One-sample estimate of the continuous-time bound, nats per token, one time t per row. Unbiased over t ~ U(0, 1).
 
-    Report this, whatever weights trained the network, but with hybrid noise draw it as `gidd_nelbo_warped` does: a wrong
-    token at small t is rare and counts as 1/t, so that over t ~ U(0, 1) the variance is infinite. An average of a few
-    thousand draws then mostly lies below the bound, with an error bar that does not say so.
+    Report this, whatever weights trained the network, but with hybrid noise draw it as `gidd_nelbo_warped` does: a
+    wrong token at small t is rare and counts as 1/t, so that over t ~ U(0, 1) the variance is infinite. An average of a
+    few thousand draws then mostly lies below the bound, with an error bar that does not say so.
     """
     return gidd_at(process, denoiser, x, process.corrupt(x, t, generator), t)
 

@@ -29,6 +29,8 @@ class Command:
     """Where the log and the checkpoints go (default: runs/ and the recipe's name)."""
     resume: bool = False
     """Go on with the run in that folder."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Where to train."""
 
 
 def name_of(arguments: list[str]) -> str:
@@ -53,14 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
             f"{model.length}, {recipe.steps} steps of {recipe.batch_size} on {torch.get_num_threads()} threads; "
             f"into {folder}"
         )
-        run = train(recipe, folder, command.resume)
+        run = train(recipe, folder, command.resume, device=command.device)
     except (TrainingStopped, OSError, ValueError) as error:
         print(f"Stopped: {error}", file=sys.stderr)
         return 1
     if not run.finished:
         return 130  # as the shell does for Ctrl-C
     print(f"Trained in {time.perf_counter() - started:.0f} s.")
-    report(recipe, run.model)
+    report(recipe, run.model.cpu())
     return 0
 
 

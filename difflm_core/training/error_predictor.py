@@ -80,13 +80,13 @@ def train_error_predictor(
 ) -> list[float]:
     """Train the predictor in place on drafts of the frozen denoiser; returns the loss of every step (nats per token).
 
-    AdamW on what the predictor does not freeze, one cycle of the learning rate. Raises `TrainingStopped` before a
+    AdamW on what the predictor does not freeze, with warm-up and cosine. Raises `TrainingStopped` before a
     loss that is not finite touches the weights.
     """
     device = next(predictor.parameters()).device
     weights = [p for p in predictor.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
     frozen(denoiser)
     predictor.train()
     losses, source = [], iter(batches)
@@ -109,6 +109,11 @@ def train_error_predictor(
         losses.append(loss.item())
     predictor.eval()
     return losses
+
+
+def warm_then_cosine(step: int, steps: int) -> float:
+    """A tenth of the steps up, half a cosine down to a tenth."""
+    return min(1.0, 10 * (step + 1) / steps) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
 
 def frozen(denoiser: Denoiser) -> None:

@@ -140,7 +140,9 @@ class State:
     def one_step(self) -> None:
         self.model.train()
         x = next(self.batches).to(self.device)
-        loss_per_token = self.recipe.task.loss(self.model, x, self.noise_generator)  # (B, L) nats
+        # On a GPU matrix products run in bfloat16; losses are computed in float32 (objectives/vocabulary.py).
+        with torch.autocast("cuda", torch.bfloat16, enabled=x.device.type == "cuda"):
+            loss_per_token = self.recipe.task.loss(self.model, x, self.noise_generator)  # (B, L) nats
         loss = loss_per_token.mean()
         if not math.isfinite(loss.item()):
             self.stop_at(x, loss_per_token)

@@ -80,6 +80,12 @@ class Corpus:
     def decode(self, ids: Int[Tensor, "L"]) -> str:
         return data.decode(self.tokenizer(), ids)
 
+    def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
+        """Learned from training texts only (an alphabet is no secret: characters come from all texts)."""
+        if self.bpe is None:
+            return data.character_tokenizer("".join(train) + "".join(held_out))
+        return data.bpe_tokenizer(train, self.bpe)
+
 
 @dataclass(frozen=True)
 class Shakespeare(Corpus):
@@ -122,15 +128,27 @@ class LocalText(Corpus):
         return data.split(data.local_text(self.path, paragraphs=True), fraction=0.05)
 
 
+@dataclass(frozen=True)
+class HubText(Corpus):
+    """Any text dataset of the Hugging Face hub with any tokenizer of it, packed in memory (4 bytes a token)."""
+
+    name: str = "billion-word-benchmark/lm1b"
+    tokenizer_name: str = "bert-base-uncased"
+    column: str = "text"
+    length: int = 128
+    bpe: int | None = None
+    held_out: int = 4096
+
+    def texts(self):
+        return data.hub(self.name, "train", self.column), data.hub(self.name, "test", self.column)
+
+    def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
+        return Tokenizer.from_pretrained(self.tokenizer_name)
+
+
 @cache
 def prepared(source: Corpus):
-    """(training rows, held-out rows, tokenizer): made once per process; the tokenizer learns from training texts only.
-    """
+    """(training rows, held-out rows, tokenizer): made once per process."""
     train, held_out = source.texts()
-    if source.bpe is None:
-        tokenizer = data.character_tokenizer(
-            "".join(train["text"]) + "".join(held_out["text"])
-        )  # an alphabet is no secret
-    else:
-        tokenizer = data.bpe_tokenizer(train["text"], source.bpe)
+    tokenizer = source.new_tokenizer(train["text"], held_out["text"])
     return data.pack(train, tokenizer, source.length), data.pack(held_out, tokenizer, source.length), tokenizer

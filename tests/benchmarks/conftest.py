@@ -3,13 +3,14 @@ pyproject.toml).
 
 Each asserts equality with the other algorithm first and then times both; times are printed in one table at the end and
 never asserted. OMP_NUM_THREADS sets the threads (all cores if unset). Read the load average beside them before
-believing them.
+believing them; on a busy machine take one thread and DIFFLM_BENCH_CLOCK=cpu, which counts processor time.
 """
 
 import os
 
 import pytest
 import torch
+from measure import CLOCK
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
 ROWS: list[tuple[str, str, str, str]] = []
@@ -31,9 +32,10 @@ def pytest_terminal_summary(terminalreporter):
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     terminalreporter.section("benchmarks")
     for row in rows:
-        terminalreporter.write_line("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        terminalreporter.write_line("  ".join(cells))
     terminalreporter.write_line(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
+        f"{CLOCK} time, torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
         f"load average {min(LOADS):.1f} to {max(LOADS):.1f} while running (about {torch.get_num_threads()} of it "
         "these benchmarks)"
     )

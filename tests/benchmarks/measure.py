@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CLOCK = os.environ.get("DIFFLM_BENCH_CLOCK", "wall")  # "cpu": seconds of all threads together
+now = time.process_time if CLOCK == "cpu" else time.perf_counter
 
 
 def interleaved(cases: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
@@ -17,10 +19,10 @@ def interleaved(cases: dict[str, Callable[[], object]], repeats: int = 5) -> dic
     best = {name: float("inf") for name in cases}
     for round_ in range(repeats + 1):
         for name, run in cases.items():
-            started = time.perf_counter()
+            started = now()
             run()
             if round_:
-                best[name] = min(best[name], time.perf_counter() - started)
+                best[name] = min(best[name], now() - started)
     return best
 
 
@@ -30,9 +32,9 @@ def extra_mebibytes(*arguments: str) -> float:
     """
     script = Path(__file__).with_name("memory.py")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    out = subprocess.run([sys.executable, script, *arguments], env=environment, capture_output=True, text=True, check=True)
-    return float(out.stdout)
+    command = [sys.executable, script, *arguments]
+    return float(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
+    return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:,.0f} ms"

@@ -1,19 +1,27 @@
-"""python memory.py ours|theirs V: the MiB by which one forward and backward pass of the loss raises this process's peak
-memory.
-"""
+"""python memory.py ours|theirs V: by how many MiB one forward and backward pass of the loss raises the peak memory."""
 
 import os
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from loss_case import Case
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
-name, V = sys.argv[1], int(sys.argv[2])
-Case(64).run(name)  # wakes the threads and the libraries, which take memory once
-case = Case(V)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-result = case.run(name)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) / (1024 if sys.platform == "linux" else 2**20))
+
+def peak_mebibytes() -> float:
+    """Largest resident memory so far. On Linux ru_maxrss starts from that of the parent process; VmHWM does not."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    name, V = sys.argv[1], int(sys.argv[2])
+    Case(64).run(name)  # wakes the threads and the libraries, which take memory once
+    case = Case(V)
+    before = peak_mebibytes()
+    result = case.run(name)
+    print(peak_mebibytes() - before)
