@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from difflm_core.data import toy_language
 from difflm_core.evaluation import estimate_nelbo
 from difflm_core.models import LeaveOneOut, Transformer, TransformerConfig, leave_one_out
 from difflm_core.objectives import (
@@ -392,6 +393,24 @@ def test_both_estimators_are_unbiased():
         if len(largest) < 3:
             assert abs(excess.mean().item()) < 5 * excess.std().item() / math.sqrt(len(x))
     assert largest[1] < largest[2] / 2
+
+
+@pytest.mark.parametrize("p_u", [0.2, None])
+def test_the_toy_language_is_met_within_its_error(p_u):
+    """The oracle of the course, its own token left out, against the exact log-probability of each text."""
+    language = toy_language()
+    process = uniform(language.V) if p_u is None else hybrid(language.V, p_u)
+    generator = torch.Generator().manual_seed(0)
+    x = language.sample(768, generator=generator)
+    s = torch.rand(len(x), generator=generator)
+    posterior = language.denoiser(process)
+
+    def excess(denoiser):
+        return gidd_nelbo_warped(process, denoiser, x, s, generator).sum(1) + language.log_prob(x)
+
+    perfect, twice = excess(LeaveOneOut(posterior, process)), excess(posterior)
+    assert abs(perfect.mean().item()) < 4 * perfect.std().item() / math.sqrt(len(x))
+    assert twice.mean().item() > 0.5  # nats per text that counting the own token twice costs
 
 
 def test_it_fits_the_estimator_of_the_course():

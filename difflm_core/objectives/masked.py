@@ -4,8 +4,9 @@ With alpha_t the probability that a token is still visible at time t, and a deno
 never touches a visible token (MDLM's SUBS, here true by construction), the negative ELBO in continuous time is (MDLM,
 Sahoo et al. 2024, Eq. 10-11)
 
-    NELBO(x) = E_{t ~ U(0,1)} E_{z_t ~ q(z_t | x)}  w(t)  sum over masked i of  -log p(x_i | z_t),      w(t) = -alpha'_t
-    / (1 - alpha_t),
+    NELBO(x) = E_{t ~ U(0,1)} E_{z_t ~ q(z_t | x)}  w(t)  sum over masked i of  -log p(x_i | z_t),
+
+    w(t) = -alpha'_t / (1 - alpha_t),
 
 which is 1/t for the linear schedule. Three estimators of it are here: one draw of t (`masked_nelbo`), T discrete steps
 (`masked_nelbo_discrete`, a looser bound) and an exact number n of masks with weight L/n (`masked_nelbo_by_count`).
@@ -36,9 +37,7 @@ def masked_nelbo(
     is unbiased.
     """
     z_t = process.corrupt(x, t, generator)
-    weight = -process.schedule.dalpha(t) / (
-        1 - process.schedule.alpha(t)
-    )  # (B,): infinite at t = 0, where nothing is masked
+    weight = -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))  # (B,), infinite at t = 0: nothing is masked
     return weighted_cross_entropy(process, denoiser, x, z_t, t, weight)
 
 

@@ -59,4 +59,4 @@ class SmoothedSums(torch.autograd.Function):
         p, k, x, z = ctx.saved_tensors
         slope = (p * k).add_(1).reciprocal_().mul_(k * to_total[:, None])  # of sum_v log(1 + k p_v), by p_v
         slope.scatter_add_(1, x[:, None], to_x[:, None]).scatter_add_(1, z[:, None], to_z[:, None])
-        return slope.sub_(torch.linalg.vecdot(slope, p)[:, None]).mul_(p), None, None, None  # through the softmax
+        return slope.sub_(torch.einsum("nv,nv->n", slope, p)[:, None]).mul_(p), None, None, None  # through the softmax

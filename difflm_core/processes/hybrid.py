@@ -3,8 +3,8 @@
 `uniform` replaces tokens by random ones (D3PM-uniform, Austin et al. 2021; UDLM). `hybrid` is GIDD's process (von
 Ruette et al. 2025):
 
-    q(z_t | x) = ((1 - t) x + t m + c_t u) / C_t,    c_t = B (t (1 - t))^(gamma / 2),    C_t = 1 + c_t,    B = 2^gamma
-    p_u / (1 - p_u)
+    q(z_t | x) = ((1 - t) x + t m + c_t u) / C_t,
+    c_t = B (t (1 - t))^(gamma / 2),    C_t = 1 + c_t,    B = 2^gamma p_u / (1 - p_u)
 
 with m the mask and u the uniform law over the V clean tokens. At t = 1/2 exactly the share p_u of the tokens is random
 and the rest is half data, half mask; at both ends the random share vanishes, so the text starts clean and ends all

@@ -39,9 +39,12 @@ def evaluate_error_predictor(
     """Compare the predictor with the denoiser's own doubts on drafts of held-out texts (a finite iterable of (B, L)).
 
     The comparison is on drafted positions only: the confidence of a visible token is no detector, it knows the
-    answer. The baselines are `confidence`, 1 - p(token | z_t) when it was written, which is free but was given before
-    the other tokens were drawn, and with `rescore` 1 - p(token | all others of the draft), which sees what the
-    predictor sees and costs L calls.
+    answer. The baselines are `confidence`, 1 - p(token | z_t) when it was written, which is free but needs z_t, and,
+    with `rescore`, 1 - p(token | all others of the draft), which sees what the predictor sees and costs L calls.
+
+    Given z_t, the draft is drawn without a look at x, so p(wrong | z_t, draft) = 1 - p(token | z_t): if the denoiser
+    is exact, `confidence` is the best detector there can be of *these* labels, and a predictor that sees only the
+    draft cannot beat it. What a sampler lacks is another thing: a token that is kept was judged when less was known.
     """
     frozen(denoiser)
     predictor.eval()
@@ -58,9 +61,9 @@ def evaluate_error_predictor(
         raise ValueError("There is nothing to evaluate: give at least one batch of held-out texts.")
     new, wrong = torch.cat(new), torch.cat(wrong)
     by_predictor, by_confidence, by_rescoring = (
-        detection(torch.cat(part)[new], wrong[new]) for part in (logits, first, second)
+        detection(torch.cat(part), wrong, new) for part in (logits, first, second)
     )
-    everywhere = detection(torch.cat(logits).flatten(), wrong.flatten())
+    everywhere = detection(torch.cat(logits), wrong)
     return ErrorReport(by_predictor, by_confidence, by_rescoring if rescore else None, everywhere)
 
 

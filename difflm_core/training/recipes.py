@@ -80,5 +80,5 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "Masked diffusion on Wikipedia sentences, 2,048 BPE tokens.",
         replace(REAL_TEXT, data=WikipediaSentences(), batch_size=128),
     ),
-    "mdlm-lm1b": ("The paper's LM1B run (110 M parameters in the trunk): for a GPU and a network.", LM1B),
+    "mdlm-lm1b": ("The paper's LM1B run (85 M parameters in the trunk): for a GPU and a network.", LM1B),
 }

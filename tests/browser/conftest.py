@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -89,7 +90,7 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, jupyter):
+def page(browser, jupyter, artefacts, request):
     """A fresh page of 1280 x 900; `page.complaints` collects its console errors and uncaught exceptions."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.complaints = []
@@ -98,7 +99,7 @@ def page(browser, jupyter):
     )
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     yield page
-    page.screenshot(path="/tmp/s/last.png")
+    page.screenshot(path=artefacts / f"{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower()).strip('-')}-end.png")
     page.close()
     for session in json.loads(urllib.request.urlopen(f"{jupyter}/api/sessions").read()):  # one kernel at a time
         urllib.request.urlopen(urllib.request.Request(f"{jupyter}/api/sessions/{session['id']}", method="DELETE"))
