@@ -97,7 +97,7 @@ def test_a_figure_is_small_the_same_every_time_and_refused_if_it_cannot_be():
     first, second = (lesson_module.png(plots.token_grid(rows)) for _ in range(2))
     assert first == second and len(first) < lesson_module.LARGEST_PNG
     fig, ax = plt.subplots()
-    ax.imshow(torch.rand(900, 900, generator=torch.Generator().manual_seed(0)), aspect="auto")
+    ax.imshow(torch.rand(900, 900, generator=torch.Generator().manual_seed(0)).numpy(), aspect="auto")
     with pytest.raises(ValueError, match="fewer points"):
         lesson_module.png(fig)
 

@@ -51,6 +51,9 @@ def widgets(nb: dict) -> Iterator[str]:
         yield "metadata.widgets is present: some hosts refuse to render the notebook"
     if any(WIDGET_VIEW in output.get("data", {}) for cell in code_cells(nb) for output in cell["outputs"]):
         yield "a live widget is stored: a reader without its kernel sees an error in its place"
+    for cell in code_cells(nb):
+        if re.search(r"\w_explorer\(", cell["source"]) and "widget" not in cell["metadata"].get("tags", []):
+            yield 'a cell with a live widget lacks tags=["widget"]: the browser test would pass it over'
 
 
 def kernel(nb: dict) -> Iterator[str]:
@@ -159,6 +162,7 @@ FAULTS = [
     (lambda nb: nb["cells"][2]["outputs"][1].update(metadata={}), "alternative text"),
     (lambda nb: nb["cells"][2]["outputs"][1]["data"].update({WIDGET_VIEW: {}}), "live widget"),
     (lambda nb: nb["cells"][1].update(source="![](x.png)"), "alternative text"),
+    (set_code(source="masking_explorer(x)"), "browser test"),
     (set_output(text="saved to /home/ada/x.pt"), "absolute path"),
     (set_output(text="in /tmp/ipykernel_1/2.py:3"), "absolute path"),
     (set_output(text=f"saved to {ROOT / 'x'}"), "absolute path"),

@@ -353,7 +353,7 @@ def test_threshold_adapts_its_calls(network):
 
 
 def test_confidence_ignores_temperature_and_top_p_in_its_ranking():
-    """Position 1 is surer of its best token than position 0: it goes first even where a sharp cut makes both certain."""
+    """Position 1 is surer of its best token than position 0: it goes first even where a cut makes both certain."""
     table = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
     denoiser = TableDenoiser(3, 2, table.expand(16, 2, 3))
     for cut in ({"temperature": 0.0}, {"top_p": 0.3}):

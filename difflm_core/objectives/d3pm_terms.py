@@ -19,6 +19,7 @@ from difflm_core.objectives.smoothed import smoothed_at
 from difflm_core.objectives.vocabulary import nll_at
 
 SMALLEST = 1e-30  # in the place of a noise floor of exactly 0, as it is at s = 0
+NEVER = 1e-20  # a chance that is no part of a KL: 1e-20 log 1e-20 is below any rounding
 LEFT_OVER = 1e-12  # a share of visible tokens at t = 1 that is only rounding
 
 
@@ -73,8 +74,11 @@ def kl_by_matrices(process, denoiser, h, x, z_t, s, t) -> Float[Tensor, "B L"]:
 
 
 def kl(q: Float[Tensor, "*N K"], p: Float[Tensor, "*N K"]) -> Float[Tensor, "*N"]:
-    """sum_v q log(q / p); infinite where p excludes what q allows."""
-    p = torch.where(q > 0, p, 1.0)
+    """sum_v q log(q / p); infinite where p excludes what q allows.
+
+    Chances below NEVER add nothing: far down a Gaussian's tail p may round to 0 where q is just above it.
+    """
+    p = torch.where(q > NEVER, p, 1.0)
     return torch.special.xlogy(q, q).sum(-1) - (q * p.log()).sum(-1)
 
 

@@ -1,5 +1,4 @@
-"""GIDD's bound: what a denoiser pays when any token, masked, random or clean, may be wrong (von Ruette et al. 2025, Thm
-3.7).
+"""GIDD's bound: what a denoiser pays when any visible token may be wrong (von Ruette et al. 2025, Thm 3.7).
 
 Write b for the chance that noise writes one particular clean token, so that q_t(v | x) = alpha [v = x] + b over the V
 clean tokens; q_t(v | x_theta) = alpha p_v + b is the same with the prediction p in the place of x. In continuous time,
@@ -12,9 +11,9 @@ where w_t(z, x) is the rate at which noise jumps onto z over the chance q_t(z | 
 the Itakura-Saito divergence. The two terms that stand outside, reconstruction at t = 0 and prior at t = 1, are zero if
 alpha goes from 1 to 0. With masks alone the bound is `masked_nelbo`; with uniform noise alone it is UDLM's.
 
-Who wins? The p that makes this bound equal to -log p(x) is p(x_i | z without z_i, t): what the *other* positions say
-(`LeaveOneOut` in models). The posterior p(x_i | z_t) counts the evidence of z_i twice, for q_t(. | x_theta) brings it
-in again; only under pure masking is there no difference.
+Which denoiser is perfect? The p that makes this bound equal to -log p(x) is p(x_i | z without z_i, t): what the *other*
+positions say (`LeaveOneOut` in models). The posterior p(x_i | z_t) counts the evidence of z_i twice, for q_t(. |
+x_theta) brings it in again; only under pure masking is there no difference.
 """
 
 from collections.abc import Callable
@@ -69,9 +68,7 @@ def gidd_at(
     process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"],
     weighting: Weighting | None = None,
 ) -> Float[Tensor, "B L"]:  # fmt: skip
-    """The integrand at a given z_t. Raises ValueError if the denoiser has another vocabulary or a weight is not
-    finite.
-    """
+    """The integrand at a given z_t. Raises ValueError for a denoiser of another vocabulary or weights not finite."""
     if denoiser.V != process.V:
         raise ValueError(
             f"The denoiser predicts {denoiser.V} tokens but the process has {process.V}: build both for one vocabulary."
@@ -90,11 +87,10 @@ def gidd_at(
 def elbo_weights(
     process: DiscreteProcess, x: Int[Tensor, "B L"], z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]
 ) -> Float[Tensor, "B L"]:
-    """w_t(z, x) = jump rate onto z / q_t(z | x), float64 (GIDD Thm 3.7). Its mean over z_t is -alpha'/alpha for every
-    x.
+    """w_t(z, x) = jump rate onto z / q_t(z | x), float64 (GIDD Thm 3.7). Its mean over z_t is -alpha'/alpha.
 
-    For `hybrid` with gamma = 1 these are 1/(t (1-t)) on a mask, half of that on a wrong token, and 1/(2t (1-t)) times b
-    / (alpha + b) on a right one.
+    For `hybrid` with gamma = 1: 1 / (t (1 - t)) on a mask, half of that on a wrong token, and on a right one that half
+    times b / (alpha + b).
     """
     alpha, mask_mass, uniform_mass = (mass[:, None] for mass in process.masses(inside(t)))
     to_mask, to_random = (rate[:, None] for rate in process.jump_rates(t))
@@ -104,9 +100,7 @@ def elbo_weights(
 
 
 def masked_divergence(process, denoiser, x, z_t, t) -> Float[Tensor, "B L"]:
-    """No random tokens: KL is alpha times the cross-entropy on a mask and 0 elsewhere, so only the masked rows meet the
-    vocabulary.
-    """
+    """No random tokens: KL is alpha times the cross-entropy on a mask, 0 elsewhere: only masked rows need the head."""
     rows = z_t == process.mask_id
     nll = nll_at(denoiser, denoiser.hidden(z_t, t), rows, x)  # (N,)
     alpha = process.masses(inside(t))[0].to(nll.dtype)

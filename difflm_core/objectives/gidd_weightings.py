@@ -1,5 +1,4 @@
-"""Weights to train GIDD with. The bound's own weights w_t(z, x) explode at both ends of time, and so would the
-gradients.
+"""Weights to train GIDD with: the bound's own, w_t(z, x), explode at both ends of time, and so would the gradients.
 
 Each function here returns a weighting: a function of (w, process, x, z_t, t) that gives the weights (B, L) to use
 instead of w.
@@ -9,7 +8,7 @@ from difflm_core.processes.discrete import inside
 
 
 def clamped(w_max: float = 1.0):
-    """min(w, w_max) (von Ruette et al. 2025, section 4). It changes how masks, wrong and right tokens weigh against
+    """min(w, w_max) (von Ruette et al. 2025). It changes how masks, wrong and right tokens weigh against
     each other, and with it the optimum.
     """
     check_w_max(w_max)

@@ -1,5 +1,4 @@
-"""One pass over the vocabulary for losses with a noise floor: of softmax probabilities p only sum_v log(1 + k p_v) and
-p at two tokens are needed.
+"""One pass over the vocabulary, for losses that need of p = softmax only sum_v log(1 + k p_v) and p at two tokens.
 
 Like `vocabulary.py` this is where speed lives. A direct computation keeps one-hot targets, q, p and both their
 logarithms, six tensors of (B, L, V); this keeps p alone, writes its gradient by hand, and cuts the rows into pieces

@@ -27,9 +27,7 @@ from difflm_core.processes.schedules import Linear, Schedule
 
 @dataclass(frozen=True)
 class HybridSchedule:
-    """alpha_t = (1 - t) / C_t: the survival probability of GIDD's hybrid noise, with the noise curve `c(t)` that
-    `hybrid` shares out.
-    """
+    """alpha_t = (1 - t) / C_t, the survival probability of hybrid noise, and c_t, its weight of random tokens."""
 
     p_uniform: float
     gamma: float = 1.0

@@ -146,7 +146,7 @@ def blocks(size: int, plan: Plan) -> Plan:
 def select_most_confident(confidence: Float[Tensor, "B L"], count: Int[Tensor, "B"]) -> Bool[Tensor, "B L"]:
     """The `count` largest entries of each row (non-candidates are -inf and are never chosen)."""
     rank = confidence.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return (rank < count[:, None]) & confidence.isfinite()
+    return (rank < count[:, None]) & ~confidence.isneginf()  # NaN counts: a step always reveals something
 
 
 def rank_of_masked(masked: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:

@@ -1,10 +1,12 @@
-"""Self-correction: let a finished text be revised by the network that wrote it (GIDD, von Ruette et al. 2025, section
-5).
+"""Self-correction: let a finished text be revised by the network that wrote it (GIDD, von Ruette et al. 2025).
 
 At a small time t0 a network trained with random tokens expects a few wrong ones among the visible. Again and again it
 proposes a token everywhere, and the proposal that differs from the text and is most probable is written, one (or a few)
-per call. The network must have learned what the *other* positions say of a token: one trained on masks alone was never
-asked about a visible token, and its proposals there mean nothing.
+per call. A network trained on masks alone was never asked about a visible token: its proposals there mean nothing.
+
+What kind of editor it is depends on its loss. From GIDD's it learns what the *other* positions say of a token, and then
+this is Gibbs sampling at low temperature: it rewrites much, towards common texts. From cross-entropy it learns p(x_i |
+z_t), which trusts the token that stands there too, and changes little.
 """
 
 from dataclasses import dataclass

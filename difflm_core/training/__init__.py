@@ -8,9 +8,10 @@ from difflm_core.training.error_predictor import (
     train_error_predictor,
 )
 from difflm_core.training.error_report import ErrorReport, evaluate_error_predictor
-from difflm_core.training.loop import Run, TrainingStopped, evaluate, train
+from difflm_core.training.loop import Run, evaluate, train
 from difflm_core.training.recipes import RECIPES, Recipe, Size
 from difflm_core.training.sources import LocalText, Shakespeare, ToyLanguage, WikipediaSentences
+from difflm_core.training.stops import TrainingStopped
 from difflm_core.training.tasks import Autoregressive, Masked
 
 __all__ = [

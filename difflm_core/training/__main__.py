@@ -1,5 +1,7 @@
 """`python -m difflm_core.training RECIPE [--steps N ...]`: train, compare with what is known, and show samples."""
 
+import difflib
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -9,10 +11,14 @@ from typing import Annotated
 import torch
 import tyro
 
-from difflm_core.training.loop import TrainingStopped, build, train
+from difflm_core.data.cache import ArchiveError
+from difflm_core.training.checkpoints import checkpoints
+from difflm_core.training.loop import build, train
 from difflm_core.training.recipes import RECIPES, Recipe
 from difflm_core.training.report import report
+from difflm_core.training.stops import TrainingStopped
 
+INTERRUPTED = 130  # as the shell has it for Ctrl-C
 AnyRecipe = tyro.extras.subcommand_type_from_defaults(
     {name: recipe for name, (_, recipe) in RECIPES.items()},
     {name: text for name, (text, _) in RECIPES.items()},
@@ -33,37 +39,72 @@ class Command:
     """Where to train."""
 
 
-def name_of(arguments: list[str]) -> str:
-    return next((word for word in arguments if word in RECIPES), "run")
-
-
 def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 stopped by an error (one sentence on it), 2 not understood, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    name = next((word for word in arguments if word in RECIPES), None)
+    if name is None and not {"-h", "--help"} & set(arguments):
+        print(which_recipe(arguments), file=sys.stderr)
+        return 2
     command = tyro.cli(
         Command,
         args=arguments,
         config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
         prog="python -m difflm_core.training",
     )
-    recipe: Recipe = command.recipe
-    folder = command.folder or Path("runs") / name_of(arguments)
-    started = time.perf_counter()
+    folder = command.folder or Path("runs") / name
     try:
-        model = build(recipe)
-        print(
-            f"{name_of(arguments)}: {model.parameters_count():,} parameters, V = {model.V}, length "
-            f"{model.length}, {recipe.steps} steps of {recipe.batch_size} on {torch.get_num_threads()} threads; "
-            f"into {folder}"
-        )
-        run = train(recipe, folder, command.resume, device=command.device)
-    except (TrainingStopped, OSError, ValueError) as error:
-        print(f"Stopped: {error}", file=sys.stderr)
+        return run(command, name, folder)
+    except KeyboardInterrupt:
+        found = checkpoints(folder)
+        print(f"Interrupted.{f' The newest checkpoint is {found[-1]}.' if found else ''}", file=sys.stderr)
+        return INTERRUPTED
+    except (TrainingStopped, ArchiveError, OSError, ValueError) as error:
+        print(f"Stopped: {sentence(error)}", file=sys.stderr)
         return 1
-    if not run.finished:
-        return 130  # as the shell does for Ctrl-C
+
+
+def run(command: Command, name: str, folder: Path) -> int:
+    recipe: Recipe = command.recipe
+    check_device(command.device)
+    started = time.perf_counter()
+    model = build(recipe)
+    print(
+        f"{name}: {model.parameters_count():,} parameters, V = {model.V}, length {model.length}, {recipe.steps} steps "
+        f"of {recipe.batch_size} on {torch.get_num_threads()} threads; into {folder}"
+    )
+    done = train(recipe, folder, command.resume, device=command.device)
+    if not done.finished:
+        return INTERRUPTED
     print(f"Trained in {time.perf_counter() - started:.0f} s.")
-    report(recipe, run.model.cpu())
+    report(recipe, done.model.cpu())
     return 0
+
+
+def which_recipe(arguments: list[str]) -> str:
+    """What to say if no recipe was named."""
+    words = [word for word in arguments if not word.startswith("-")]
+    close = [(word, near) for word in words if (near := difflib.get_close_matches(word, RECIPES, n=3))]
+    said = "Say which recipe to train."
+    if close:
+        said = f"There is no recipe {close[0][0]!r}. Did you mean {' or '.join(close[0][1])}?"
+    elif words:
+        said = f"There is no recipe {words[-1]!r}."
+    listed = "\n".join(f"  {name:17} {text}" for name, (text, _) in RECIPES.items())
+    return f"{said} They are:\n{listed}\nFor the settings: python -m difflm_core.training {next(iter(RECIPES))} --help"
+
+
+def check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"--device {device} cannot be used here ({reason}): leave it out, or try cpu.") from error
+
+
+def sentence(error: Exception) -> str:
+    """The message without Python's [Errno N]."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error))
 
 
 if __name__ == "__main__":

@@ -3,28 +3,32 @@ one.
 
 A run's folder holds `step-000500/`, `step-001000/`, ...: `model.safetensors` (the averaged weights, for use),
 `config.json` (what they are), `state.safetensors` (raw weights, optimiser, random numbers: what a resumed run needs to
-go on bit for bit).
+go on bit for bit). Folders whose names end in `.part` are unfinished and never read.
 """
 
 import json
-import os
+import re
 import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.training.folders import write_folder, write_text
 
 
 def save_model(
     folder: Path | str, model: Transformer, about: dict | None = None, tokenizer: Tokenizer | None = None
 ) -> Path:
     """Write model.safetensors, config.json and (if given) tokenizer.json to a folder of their own, all or nothing."""
-    return _write(Path(folder), {"model.safetensors": dict(model.state_dict())}, model, about, tokenizer)
+    tensors = {"model.safetensors": dict(model.state_dict())}
+    return write_folder(Path(folder), tensors, _texts(model, about, tokenizer))
 
 
 def save_state(
@@ -36,28 +40,45 @@ def save_state(
     keep: int = 2,
 ) -> Path:
     """Write folder/step-NNNNNN and drop all but the newest `keep`."""
-    folder = Path(folder)
     tensors = {"model.safetensors": dict(model.state_dict()), "state.safetensors": state}
-    done = _write(folder / f"step-{about['step']:06d}", tensors, model, about, tokenizer)
+    done = write_folder(place(folder, about["step"]), tensors, _texts(model, about, tokenizer))
     for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        dropped = old.with_name(old.name + ".old.part")
+        old.rename(dropped)  # at once no checkpoint any more, however long deleting takes
+        shutil.rmtree(dropped, ignore_errors=True)
     return done
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def rewrite_about(folder: Path, model: Transformer, about: dict) -> Path:
+    """Replace the config.json of a finished checkpoint, in one step."""
+    write_text(folder / "config.json", _texts(model, about, None)["config.json"])
+    return folder
+
+
+def place(folder: Path, step: int) -> Path:
+    return Path(folder) / f"step-{step:06d}"
+
+
+def checkpoints(folder: Path | str) -> list[Path]:
     """The finished checkpoints of a run, oldest first."""
-    return sorted(p for p in Path(folder).glob("step-*") if p.is_dir() and not p.name.endswith(".part"))
+    found = [(re.fullmatch(r"step-(\d+)", path.name), path) for path in Path(folder).glob("step-*")]
+    return [path for _, path in sorted((int(m[1]), path) for m, path in found if m and path.is_dir())]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What a killed run had begun to write or to delete."""
+    for path in Path(folder).glob("step-*.part"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load_model(folder: Path | str, V: int | None = None, length: int | None = None, device=None) -> Transformer:
-    """A model from `save_model` or from the newest checkpoint of a run. Give V and length to be sure that it was made
-    for this vocabulary and canvas.
+    """A model from `save_model` or from the newest checkpoint of a run, in float32. Give V and length to be sure that
+    it was made for this vocabulary and canvas.
+
+    Raises FileNotFoundError where files are missing and ValueError for damaged ones or another V or length.
     """
-    folder = Path(folder)
-    found = checkpoints(folder)
-    folder = found[-1] if found else folder
-    about = read_about(folder)
-    config = TransformerConfig(**about["model"])
+    folder = _newest(folder)
+    config = _config(folder)
     if V is not None and config.V != V:
         raise ValueError(
             f"The checkpoint in {folder} was made for a vocabulary of {config.V} tokens, not {V}: use the "
@@ -66,74 +87,61 @@ def load_model(folder: Path | str, V: int | None = None, length: int | None = No
     if length is not None and config.length < length:
         raise ValueError(f"The checkpoint in {folder} was made for at most {config.length} positions, not {length}.")
     model = Transformer(config)
-    weights = load_file(folder / "model.safetensors")
-    model.load_state_dict(
-        {name: value.float() for name, value in weights.items()}
-    )  # stored models may be in half precision
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        model.load_state_dict({name: value.float() for name, value in weights.items()})  # may be stored in half
+    except RuntimeError as error:
+        raise ValueError(damaged(folder, f"its weights do not fit its config.json: {error}")) from error
     return model.to(device).eval()
 
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer stored with a model."""
-    found = checkpoints(Path(folder))
-    path = (found[-1] if found else Path(folder)) / "tokenizer.json"
+    path = _newest(folder) / "tokenizer.json"
     if not path.exists():
         raise FileNotFoundError(f"There is no tokenizer.json beside the model in {path.parent}.")
-    return Tokenizer.from_file(str(path))
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises a bare Exception here
+        raise ValueError(damaged(path.parent, f"tokenizer.json cannot be read: {error}")) from error
 
 
 def read_about(folder: Path) -> dict:
+    """What config.json says."""
+    path = Path(folder) / "config.json"
     try:
-        return json.loads((folder / "config.json").read_text())
-    except FileNotFoundError:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"There is no checkpoint in {folder}: expected config.json and model.safetensors."
         ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{folder / 'config.json'} is not valid JSON ({error}): the checkpoint is damaged, take an older one."
-        ) from None
+    except ValueError as error:  # no JSON, or no text at all
+        raise ValueError(damaged(folder, f"config.json is not valid JSON ({error})")) from None
+    if not isinstance(about, dict):
+        raise ValueError(damaged(folder, "config.json holds no settings"))
+    return about
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(damaged(path.parent, f"{path.name} is missing")) from None
+    except SafetensorError as error:
+        raise ValueError(damaged(path.parent, f"{path.name} cannot be read ({error})")) from None
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
     """(state tensors, about) of one checkpoint folder."""
-    return load_file(folder / "state.safetensors"), read_about(folder)
+    about = read_about(folder)
+    return read_tensors(Path(folder) / "state.safetensors"), about
 
 
-def _write(
-    target: Path,
-    files: dict[str, dict[str, Tensor]],
-    model: Transformer,
-    about: dict | None,
-    tokenizer: Tokenizer | None,
-) -> Path:
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        for name, tensors in files.items():
-            save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, part / name)
-        (part / "config.json").write_text(json.dumps({"model": asdict(model.config), **(about or {})}, indent=1) + "\n")
-        if tokenizer is not None:
-            tokenizer.save(str(part / "tokenizer.json"))
-        for file in part.iterdir():
-            _flush(file)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(part, target)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise OSError(
-            error.errno,
-            f"Could not write the checkpoint {target} ({error.strerror or error}); the earlier ones are "
-            "untouched. Free some space and resume.",
-        ) from error
-    return target
-
-
-def _flush(path: Path) -> None:
-    """Have the bytes on the disk before the rename makes them count."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+def damaged(folder: Path, what: str) -> str:
+    """The sentence on a checkpoint that cannot be used, on one line."""
+    what = textwrap.shorten(what, 300, placeholder=" ...")
+    return f"The checkpoint in {folder} is damaged: {what}. Delete it and take an older one."
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -152,3 +160,21 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _newest(folder: Path | str) -> Path:
+    found = checkpoints(folder)
+    return found[-1] if found else Path(folder)
+
+
+def _config(folder: Path) -> TransformerConfig:
+    about = read_about(folder)
+    try:
+        return TransformerConfig(**about["model"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(damaged(folder, f"config.json does not describe a model ({error!r})")) from None
+
+
+def _texts(model: Transformer, about: dict | None, tokenizer: Tokenizer | None) -> dict[str, str]:
+    texts = {"config.json": json.dumps({"model": asdict(model.config), **(about or {})}, indent=1) + "\n"}
+    return texts if tokenizer is None else texts | {"tokenizer.json": tokenizer.to_str(pretty=True)}

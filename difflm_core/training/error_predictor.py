@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import trange
 
@@ -23,8 +22,8 @@ from difflm_core.models.error_predictor import check_fits
 from difflm_core.objectives import stratified_times
 from difflm_core.processes import Schedule, masked
 from difflm_core.samplers import draw_from, probabilities
-from difflm_core.training.checkpoints import read_about
-from difflm_core.training.loop import TrainingStopped
+from difflm_core.training.checkpoints import read_about, read_tensors
+from difflm_core.training.stops import TrainingStopped
 
 
 class Drafts(NamedTuple):
@@ -124,7 +123,7 @@ def frozen(denoiser: Denoiser) -> None:
 
 def load_error_predictor(folder: Path | str, device=None) -> ErrorPredictor:
     """What `save_model(folder, predictor)` stored. Raises ValueError if the folder holds something else."""
-    about, tensors = read_about(Path(folder)), load_file(Path(folder) / "model.safetensors")
+    about, tensors = read_about(Path(folder)), read_tensors(Path(folder) / "model.safetensors")
     if "output.weight" not in tensors:
         raise ValueError(f"{folder} holds a denoiser, not an error predictor: load it with load_model.")
     predictor = ErrorPredictor(Transformer(TransformerConfig(**about["model"])))

@@ -40,8 +40,10 @@ class Recipe:
     checkpoint_every: int = 500
 
     def __post_init__(self):
-        if min(self.steps, self.batch_size, self.evaluate_every, self.checkpoint_every) < 1:
-            raise ValueError("steps, batch_size, evaluate_every and checkpoint_every must all be at least 1.")
+        if min(self.steps, self.batch_size, self.evaluate_every, self.checkpoint_every, self.data.held_out) < 1:
+            raise ValueError("steps, batch_size, evaluate_every, checkpoint_every and held_out must all be at least 1.")
+        if not (self.learning_rate > 0 and self.clip > 0 and min(self.warmup, self.weight_decay) >= 0):
+            raise ValueError("learning_rate and clip must be above 0, warmup and weight_decay 0 or more.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is the decay of an average, in [0, 1), got {self.ema}.")
 
@@ -49,7 +51,7 @@ class Recipe:
 REAL_TEXT = Recipe(
     data=Shakespeare(),
     size=Size(width=160, layers=4, heads=5, dropout=0.1),
-    steps=2500,
+    steps=1500,
     batch_size=64,
     learning_rate=2e-3,
     warmup=200,
@@ -79,6 +81,10 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     "mdlm-wikipedia": (
         "Masked diffusion on Wikipedia sentences, 2,048 BPE tokens.",
         replace(REAL_TEXT, data=WikipediaSentences(), batch_size=128),
+    ),
+    "mdlm-text": (
+        "Masked diffusion on your own text, its characters as tokens: add --data.path with a .txt file or a folder.",
+        replace(REAL_TEXT, data=LocalText()),
     ),
     "mdlm-lm1b": ("The paper's LM1B run (85 M parameters in the trunk): for a GPU and a network.", LM1B),
 }

@@ -2,6 +2,7 @@
 
 import torch
 
+from difflm_core.data.tokenizers import END_OF_TEXT
 from difflm_core.data.toy_language import broken_rules, toy_language
 from difflm_core.evaluation import estimate_nelbo, judge_samples
 from difflm_core.models import Transformer
@@ -35,7 +36,7 @@ def report_toy(recipe: Recipe, model: Transformer, sentences: int = 1000) -> Non
         f"{100 * (estimate.mean / exact - 1):+.2f} % (± {100 * estimate.standard_error / exact:.2f})"
     )
     print(f"entropy        {entropy:.4f} nats/token, the mean of exact -log p over the whole language")
-    print("\nsamples (a star marks a broken sentence; counted over 1,000 by the exact grammar):")
+    print(f"\nsamples (a star marks a broken sentence; counted over {sentences:,} by the exact grammar):")
     for label, sample in samplers(recipe, model, (sentences, language.length), generator):
         tokens = sample.tokens
         broken = ~language.grammatical(tokens)
@@ -68,7 +69,7 @@ def samplers(recipe: Recipe, model: Transformer, shape: tuple[int, int], generat
 def report_corpus(recipe: Recipe, model: Transformer) -> None:
     """The bound on held-out text, also in bits per character, and a few samples."""
     estimate = evaluate(recipe, model, draws=8)
-    characters = sum(len(recipe.data.decode(row)) for x in recipe.data.evaluation() for row in x)
+    characters = sum(characters_of(recipe.data.decode(row)) for x in recipe.data.evaluation() for row in x)
     per_character = estimate.bits * estimate.tokens / characters
     print(
         f"\n{'nll' if recipe.task.exact else 'bound'}   {estimate}, perplexity per token "
@@ -77,3 +78,8 @@ def report_corpus(recipe: Recipe, model: Transformer) -> None:
     sample = recipe.task.sample(model, (3, model.length), torch.Generator().manual_seed(99))
     for row in sample.tokens:
         print("\n" + recipe.data.decode(row))
+
+
+def characters_of(text: str) -> int:
+    """The end of a document counts as one character, as the line break does in a character vocabulary."""
+    return len(text.replace(END_OF_TEXT, "\n"))

@@ -140,10 +140,18 @@ class HubText(Corpus):
     held_out: int = 4096
 
     def texts(self):
-        return data.hub(self.name, "train", self.column), data.hub(self.name, "test", self.column)
+        try:
+            return data.hub(self.name, "train", self.column), data.hub(self.name, "test", self.column)
+        except RuntimeError as error:
+            raise ConnectionError(str(error)) from error
 
     def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
-        return Tokenizer.from_pretrained(self.tokenizer_name)
+        try:
+            return Tokenizer.from_pretrained(self.tokenizer_name)
+        except Exception as error:  # the library raises a bare Exception here
+            raise ConnectionError(
+                f"Tokenizer {self.tokenizer_name!r} could not be had from the hub: {error}"
+            ) from error
 
 
 @cache
@@ -151,4 +159,8 @@ def prepared(source: Corpus):
     """(training rows, held-out rows, tokenizer): made once per process."""
     train, held_out = source.texts()
     tokenizer = source.new_tokenizer(train["text"], held_out["text"])
-    return data.pack(train, tokenizer, source.length), data.pack(held_out, tokenizer, source.length), tokenizer
+    rows = data.pack(train, tokenizer, source.length)
+    try:
+        return rows, data.pack(held_out, tokenizer, source.length), tokenizer
+    except ValueError as error:
+        raise ValueError(f"The texts held out for evaluation are too short or cannot be encoded: {error}") from error

@@ -425,7 +425,10 @@ copying = torch.tensor([r["copying"] for r in ladder["runs"] if r["rung"] == "no
 print(f"of which copying the visible words, without carry-over: {copying.mean():.4f} nats per word")
 
 # %% [markdown]
-# LADDER-TEXT
+# The order is the paper's, in every seed, and so is its surprise: the last rung is no worse than the one before. Look at the sizes, though. Continuous time is worth next to nothing against 1,000
+# steps. Dropping carry-over costs almost exactly what *copying* costs, and nothing else: the masked positions do not care. Forbidding the mask as an answer changes nothing that one could measure; a
+# trained network hardly ever gives it any probability. All of this is a fraction of a per cent here, and five per cent in the paper, where 30,522 words are harder to copy than 114.
+# (The four rungs are scored on the same sentences with the same masks, so differences are far more precise than the values.)
 #
 # One variant live: the network of section 6 was never asked about visible words, so it does not know that it should copy them. What would the
 # reconstruction term cost *it*, and how fast does a network learn to copy when it must?

@@ -45,7 +45,7 @@ def environment(home: Path) -> dict[str, str]:
     folders = {f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     lab = {f"JUPYTERLAB_{kind}_DIR": str(home / kind) for kind in ("SETTINGS", "WORKSPACES")}
     package = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
-    return {**env, **folders, **lab, "DIFFLM_FAST": "1", "PYTHONPATH": package}
+    return {**env, **folders, **lab, "DIFFLM_FAST": "1", "DIFFLM_THREADS": "1", "PYTHONPATH": package}
 
 
 @pytest.fixture(scope="session")

@@ -53,9 +53,7 @@ def ignores_u(next_time):
 def subtracts(next_time):
     """The distance to t is the same at every t, as in t - something."""
     return all(
-        torch.allclose(1.0 - run(next_time, 1.0, n), t - run(next_time, t, n), atol=1e-6)
-        for t, n in CASES
-        if t != 1.0
+        torch.allclose(1.0 - run(next_time, 1.0, n), t - run(next_time, t, n), atol=1e-6) for t, n in CASES if t != 1.0
     )
 
 

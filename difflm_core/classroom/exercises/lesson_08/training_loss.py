@@ -1,6 +1,6 @@
 """Exercise 8.2: the training loss, judged by what the network is asked and by the value that follows from its answers.
 
-Nothing is compared with one way of drawing t or masks. A spy records z, t and the logits it gave; from these the loss is
+No way of drawing t or masks is prescribed. A spy records z, t and the logits it gave; from these the loss is
 (1 / B L) sum over masked (b, i) of -log p(x_bi) / t_b, whatever the times were. The recorded times and masks must look
 like uniform t and like masks of probability t.
 """
@@ -44,6 +44,10 @@ class Seen:
         return -self.logp.gather(-1, target[..., None])[..., 0]
 
     @property
+    def value(self) -> float:
+        return float(self.loss.detach())
+
+    @property
     def weighted(self) -> Float[Tensor, "B L"]:
         return self.nll * self.masked / self.t[:, None]
 
@@ -52,7 +56,13 @@ def watch(training_loss, seed: int = 0, outputs: int = V) -> Seen:
     """Run the attempt once. With outputs = V + 1 the spy has an answer also for the mask as a target."""
     x = torch.randint(V, (B, L), generator=seeded(seed))
     table = (1.5 * torch.randn(L, outputs, generator=seeded(100 + seed))).requires_grad_()
-    spy = Spy(lambda z: table.expand(len(z), L, outputs), V, L)
+
+    def answer(z):
+        """Surer the more it sees, and surest at what it sees: so no wrong weighting or average is right by luck."""
+        visible = (z != MASK).float()
+        return table * (0.5 + visible.mean(1, keepdim=True) + 2 * visible)[..., None]
+
+    spy = Spy(answer, V, L)
     given = x.clone()
     loss = training_loss(spy, given, MASK, seeded(200 + seed))
     assert spy.asked, "Your loss never asks the network: call model(z, t)."
@@ -72,15 +82,16 @@ def test(training_loss):
         assert bool((seen.masked | (seen.z == seen.x)).all()), "A token of z must be the token of x or the mask."
         assert len(seen.t.unique()) > 3, "The sequences of the batch must have times of their own."
     check_times_and_masks(runs)
-    assert torch.equal(runs[0].z, watch(training_loss, 0).z), "The same generator must give the same masks."
-    ratio = sorted(float(seen.loss.detach() / seen.weighted.mean()) for seen in runs)[2]  # the median forgives one very small t
+    assert torch.equal(runs[0].z, watch(training_loss, SEEDS[0]).z), "The same generator must give the same masks."
+    ratios = sorted(seen.value / float(seen.weighted.mean()) for seen in runs)
+    ratio = ratios[len(ratios) // 2]  # the median forgives a run with a very small t
     assert abs(ratio - 1) < 0.03, f"With your own t and masks the loss should be {1 / ratio:.3f} times what you return."
 
 
 def check_times_and_masks(runs):
     t = torch.cat([seen.t for seen in runs]).sort().values
     even = (torch.arange(len(t)) + 0.5) / len(t)
-    assert bool(((t > 0) & (t <= 1)).all()) and float((t - even).abs().max()) < 0.1, "t must be uniform in (0, 1)."
+    assert bool(((t > 0) & (t <= 1)).all()) and float((t - even).abs().max()) < 0.15, "t must be uniform in (0, 1)."
     assert abs(miscalibration(runs, 0, 0.5)) < 0.05 and abs(miscalibration(runs, 0.5, 1)) < 0.05, (
         "A token of a sequence with time t must be masked with probability t."
     )
@@ -106,14 +117,14 @@ def gives(wrong, outputs: int = V):
 
     def probe(training_loss):
         runs = [watch(training_loss, seed, outputs) for seed in range(3)]
-        return sum(math.isclose(float(seen.loss), float(wrong(seen)), rel_tol=0.02) for seen in runs) >= 2
+        return sum(math.isclose(seen.value, float(wrong(seen)), rel_tol=0.02) for seen in runs) >= 2
 
     return probe
 
 
-def shows(fact):
+def shows(fact, outputs: int = V):
     """A probe: fact(seen) is true of a run."""
-    return lambda training_loss: bool(fact(watch(training_loss)))
+    return lambda training_loss: bool(fact(watch(training_loss, 0, outputs)))
 
 
 def mean_per_row(nll, masked):
@@ -126,7 +137,7 @@ MISTAKES = [
         "The target leaks: the network is given x itself, where it can read the answer. Give it z, the masked text.",
     ),
     (
-        shows(lambda seen: seen.spoiled),
+        shows(lambda seen: seen.spoiled, outputs=V + 1),
         "Your function writes into x, which is also the target (and the caller's data). Make z a new tensor, for"
         " example with torch.where(is_masked, mask_id, x).",
     ),
@@ -147,6 +158,11 @@ MISTAKES = [
         shows(lambda seen: seen.loss.isnan()),
         "The loss is NaN: something divides 0 by 0. A sequence can have no masked token at all, so do not divide by"
         " their number.",
+    ),
+    (
+        shows(shares_coins),
+        "One coin decides for many tokens at once. Every token needs its own: compare torch.rand(x.shape) with"
+        " t[:, None].",
     ),
     (
         gives(lambda seen: -seen.weighted.mean()),
@@ -213,11 +229,6 @@ MISTAKES = [
     (
         gives(lambda seen: seen.weighted.mean() / math.log(2)),
         "That is in bits. This course counts in nats: use the natural logarithm.",
-    ),
-    (
-        shows(shares_coins),
-        "One coin decides for many tokens at once. Every token needs its own: compare torch.rand(x.shape) with"
-        " t[:, None].",
     ),
     (
         shows(lambda seen: miscalibration([seen], 0, 0.5) > 0.2 and miscalibration([seen], 0.5, 1) < -0.2),

@@ -1,0 +1,65 @@
+"""GIDD as a task: hybrid noise, the loss with tamer weights for training, the bound itself for every report."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from difflm_core.models import Transformer
+from difflm_core.objectives import clamped, dynamic, gidd_loss, gidd_nelbo_warped, relative, stratified_times
+from difflm_core.processes import hybrid
+from difflm_core.samplers import Sample, sample_discrete
+
+STEPS = 64  # of the sampler that shows what a run has learned
+
+
+def as_bound(w_max: float):
+    """The bound's own weights, whatever w_max."""
+    return lambda w, process, x, z_t, t: w
+
+
+class Weights(Enum):
+    """How training weighs the divergences; see objectives/gidd_weightings.py."""
+
+    BOUND = "bound"
+    CLAMPED = "clamped"
+    DYNAMIC = "dynamic"
+    RELATIVE = "relative"
+
+
+WEIGHTINGS = {
+    Weights.BOUND: as_bound,
+    Weights.CLAMPED: clamped,
+    Weights.DYNAMIC: dynamic,
+    Weights.RELATIVE: relative,
+}
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """GIDD (von Ruette et al. 2025): masks and, among them, random tokens. p_uniform = 0 is masked diffusion."""
+
+    p_uniform: float = 0.2
+    weights: Weights = Weights.DYNAMIC
+    w_max: float = 1.0
+    causal = False
+    exact = False  # the loss is not even a bound: see `nelbo`
+
+    def __post_init__(self):
+        hybrid(2, self.p_uniform)  # refuses a share outside [0, 1)
+
+    def loss(
+        self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B L"]:
+        t = stratified_times(len(x), generator, x.device)
+        weighting = WEIGHTINGS[self.weights](self.w_max)
+        return gidd_loss(hybrid(model.V, self.p_uniform), model, x, t, generator, weighting)
+
+    def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
+        """The unweighted bound, drawn at t^3 so that its variance is finite."""
+        return gidd_nelbo_warped(hybrid(model.V, self.p_uniform), model, x, t, generator)
+
+    def sample(self, model: Transformer, shape: tuple[int, int], generator: torch.Generator | None = None) -> Sample:
+        return sample_discrete(hybrid(model.V, self.p_uniform), model, STEPS, shape, generator=generator)

@@ -1,0 +1,130 @@
+"""What a run writes down so that it can go on bit for bit, and how it is taken up again."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from difflm_core.training import checkpoints, log
+from difflm_core.training.recipes import Recipe
+from difflm_core.training.state import State
+
+
+def open_run(state: State, folder: Path, resume: bool) -> None:
+    """Make `folder` the home of this run: a new one, or with `resume` the one that stands there.
+
+    Raises FileExistsError for a folder that already holds a run, FileNotFoundError if there is nothing to resume, and
+    ValueError for other settings, other data, or a damaged checkpoint.
+    """
+    found = checkpoints.checkpoints(folder)
+    if resume and not found:
+        raise FileNotFoundError(f"There is nothing to resume in {folder}: it holds no checkpoint.")
+    if found and not resume:
+        raise FileExistsError(f"{folder} already holds a run: add --resume to go on with it, or name another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: name a folder for the run.")
+    if resume:
+        load(state, found[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.remove_leftovers(folder)
+    log.rewrite(folder, state.history)
+    state.folder = folder
+
+
+def save(state: State) -> Path:
+    """The checkpoint of this step in the run's folder. If it is there already, only what it says is brought up to date
+    (a run interrupted in an evaluation is saved without that row, and measures it when it goes on).
+    """
+    target = checkpoints.place(state.folder, state.step)
+    if target.exists():
+        return checkpoints.rewrite_about(target, state.averaged.module, about_run(state))
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    tensors |= checkpoints.optimizer_tensors(state.optimizer) | state.chance()
+    tensors["averaged.count"] = state.averaged.n_averaged
+    tokenizer = state.recipe.data.tokenizer()
+    return checkpoints.save_state(state.folder, state.averaged.module, tensors, about_run(state), tokenizer)
+
+
+def about_run(state: State) -> dict:
+    """What a checkpoint says in plain text."""
+    return {
+        "step": state.step,
+        "recipe": plain(state.recipe),
+        "device": device_of(state),
+        "batches": state.place(),
+        "seconds": round(state.seconds(), 1),
+        "history": state.history,
+        "recent": state.recent,
+    }
+
+
+def load(state: State, folder: Path) -> None:
+    """Put the state where the checkpoint in `folder` was; raises ValueError if it belongs to another run."""
+    tensors, about = checkpoints.load_state(folder)
+    check_same(state, folder, about)
+    averaged = checkpoints.load_model(folder).state_dict()
+    try:
+        weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+        state.model.load_state_dict(weights)
+        state.averaged.module.load_state_dict(averaged)
+        state.averaged.n_averaged.copy_(tensors["averaged.count"])
+        checkpoints.load_optimizer(state.optimizer, tensors)
+        state.set_chance(tensors, about["batches"])
+        state.step, state.history, state.recent = about["step"], about["history"], about["recent"]
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(checkpoints.damaged(folder, f"state.safetensors does not fit: {error}")) from error
+    state.started -= about.get("seconds", 0.0)
+
+
+def check_same(state: State, folder: Path, about: dict) -> None:
+    """A run goes on with the settings, the kind of device and the data that it began with."""
+    if "recipe" not in about:
+        raise ValueError(f"{folder} holds a model but no training state: it can be used, not resumed.")
+    if changed := differences(about["recipe"], plain(state.recipe)):
+        raise ValueError(
+            f"The run in {folder.parent} was started with other settings ({', '.join(changed)}): resume it with the "
+            "same ones, or name another folder."
+        )
+    if about.get("device", device_of(state)) != device_of(state):
+        raise ValueError(
+            f"The run in {folder.parent} was started on {about['device']}, this is {device_of(state)}, where its "
+            f"random numbers cannot go on: resume it with --device {about['device']}."
+        )
+    place = {key: value for key, value in about.get("batches", {}).items() if key == "rows"}
+    same_words = checkpoints.load_tokenizer(folder).get_vocab() == state.recipe.data.tokenizer().get_vocab()
+    if not same_words or place != {key: value for key, value in state.place().items() if key == "rows"}:
+        raise ValueError(
+            f"The training text has changed since the run in {folder.parent} began: resume it with the same text, or "
+            "name another folder."
+        )
+
+
+def plain(recipe: Recipe) -> dict:
+    """The recipe as JSON would give it back, with the names of its task and data."""
+    names = {"task": type(recipe.task).__name__, "data": type(recipe.data).__name__}
+    return names | {"settings": json.loads(json.dumps(asdict(recipe), default=str))}
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """["steps was 10, is 20", "size.width was 16, is 32"]: where two plain recipes differ."""
+    kinds = [f"{key} was {old.get(key)}, is {new[key]}" for key in ("task", "data") if old.get(key) != new[key]]
+    before, now = flat(old.get("settings", {})), flat(new["settings"])
+    if "data" in "".join(kinds):  # another kind of data has other settings, of course
+        before, now = ({k: v for k, v in side.items() if not k.startswith("data.")} for side in (before, now))
+    keys = dict.fromkeys([*before, *now])
+    return kinds + [
+        f"{key} was {before.get(key, 'absent')}, is {now.get(key, 'absent')}"
+        for key in keys
+        if before.get(key, ...) != now.get(key, ...)
+    ]
+
+
+def flat(settings: dict, prefix: str = "") -> dict:
+    """{"size": {"width": 16}} -> {"size.width": 16}"""
+    result = {}
+    for key, value in settings.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+def device_of(state: State) -> str:
+    return next(state.model.parameters()).device.type
