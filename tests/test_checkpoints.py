@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, whatever ends the run; damaged ones are named in one sentence; course checkpoints."""
+"""Checkpoints: whole or not there, however a run ends; damage is named in one sentence; course checkpoints."""
 
 import errno
 import hashlib
@@ -149,7 +149,7 @@ DAMAGE = {
     "config cut": (cut("config.json", 0.5), ValueError, "config.json is not valid JSON"),
     "config empty": (write("config.json", ""), ValueError, "config.json is not valid JSON"),
     "config a list": (write("config.json", "[1]"), ValueError, "config.json holds no settings"),
-    "config of something else": (write("config.json", "{}"), ValueError, r"does not describe a model \(KeyError"),
+    "config of something else": (write("config.json", "{}"), ValueError, r"does not describe a model \(KeyError|no training state"),
     "unknown setting": (config(depth=3), ValueError, "does not describe a model .*depth"),
     "setting of another type": (config(V="many"), ValueError, "does not describe a model"),
     "weights missing": (remove("model.safetensors"), FileNotFoundError, "model.safetensors is missing"),
@@ -349,7 +349,7 @@ for attempt in range(5):
     if child == 0:
         train(MANY, folder, resume=bool(checkpoints(folder)), progress=False)
         os._exit(0)
-    goal, patience = newest() + chance.randint(1, 4), time.monotonic() + 60
+    goal, patience = newest() + chance.randint(1, 4), time.monotonic() + 150
     while newest() < goal and time.monotonic() < patience:
         time.sleep(0.001)
     time.sleep(chance.uniform(0, 0.03))
@@ -365,7 +365,7 @@ MANY = replace(TINY, steps=30, checkpoint_every=1, size=replace(SIZE, dropout=0.
 def test_kill_9_at_any_moment(tmp_path):
     """One process forks the runs, so that each dies within a fraction of a second of its start."""
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "killed")], cwd=ROOT, capture_output=True, text=True, timeout=400
+        [sys.executable, "-c", KILLED, str(tmp_path / "killed")], cwd=ROOT, capture_output=True, text=True, timeout=900
     )
     assert killed.returncode == 0, killed.stderr
     lines = [line.split() for line in killed.stdout.splitlines() if line.startswith("killed")]

@@ -149,11 +149,11 @@ def test_a_gaussian_tail_that_underflows_does_not_make_the_bound_infinite():
         x = torch.arange(K)[None].expand(10, -1)
         s, t = torch.arange(10).double() / 10, torch.arange(1, 11).double() / 10
         z = process.corrupt(x, t, torch.Generator().manual_seed(0))
-        h = torch.full((10, K, K), -300.0, dtype=betas.dtype).scatter(2, x[..., None], 0.0)  # nearly certain
-        h.requires_grad_()
+        h = torch.full((10, K, K), -1e30, dtype=betas.dtype).scatter(2, x[..., None], -5.0)
+        h = h.scatter(2, (x[..., None] + 1) % K, 0.0).requires_grad_()  # mistaken by one, but for exp(-5)
         loss = reverse_kl(process, TinyHead(K), h, x, z, s, t)
         loss.sum().backward()
-        assert bool(loss.isfinite().all()) and loss.abs().max() < 1e-5 and bool(h.grad.isfinite().all())
+        assert bool(loss.isfinite().all()) and 0.1 < loss.max() < 6 and bool(h.grad.isfinite().all())
 
 
 class TinyHead:

@@ -1,4 +1,4 @@
-"""The training loop: it learns, says what it did, goes on bit for bit after any interruption, and stops at bad numbers."""
+"""The training loop: it learns, says what it did, goes on bit for bit after an interruption, stops at bad numbers."""
 
 import json
 import math
@@ -131,7 +131,10 @@ def test_seed_and_progress_bar(capsys):
     assert not same(runs[0].model.state_dict(), runs[2].model.state_dict())
     shown = capsys.readouterr()
     entropy = toy_language().entropy() / 12
-    assert len(re.findall(rf"step +\d+   bound \d\.\d+ ± \d\.\d+ nats/token   entropy {entropy:.4f}   gap", shown.out)) == 3
+    assert (
+        len(re.findall(rf"step +\d+   bound \d\.\d+ ± \d\.\d+ nats/token   entropy {entropy:.4f}   gap", shown.out))
+        == 3
+    )
     assert "12/12" in shown.err
 
 
@@ -298,7 +301,10 @@ BAD = {
     "nan": (one_entry(math.nan), r"loss of step 7 is nan \(batch row 3: '{text}'\)"),
     "inf": (one_entry(math.inf), r"loss of step 7 is inf \(batch row 3: '{text}'\)"),
     "overflow of the mean": (lambda nats: nats + 3e38, r"loss of step 7 is inf \(batch row \d: '"),
-    "gradient": (bad_gradient, r"gradient of step 7 has norm nan, though the loss is \d\.\d+ \(largest in batch row \d: '"),
+    "gradient": (
+        bad_gradient,
+        r"gradient of step 7 has norm nan, though the loss is \d\.\d+ \(largest in batch row \d: '",
+    ),
 }
 
 

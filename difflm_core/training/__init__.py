@@ -8,6 +8,7 @@ from difflm_core.training.error_predictor import (
     train_error_predictor,
 )
 from difflm_core.training.error_report import ErrorReport, evaluate_error_predictor
+from difflm_core.training.hybrid_task import Hybrid, Weights
 from difflm_core.training.loop import Run, evaluate, train
 from difflm_core.training.recipes import RECIPES, Recipe, Size
 from difflm_core.training.sources import LocalText, Shakespeare, ToyLanguage, WikipediaSentences
@@ -15,8 +16,8 @@ from difflm_core.training.stops import TrainingStopped
 from difflm_core.training.tasks import Autoregressive, Masked
 
 __all__ = [
-    "Autoregressive", "ErrorReport", "LocalText", "Masked", "RECIPES", "Recipe", "Run", "Shakespeare", "Size",
-    "ToyLanguage", "TrainingStopped", "WikipediaSentences", "error_loss", "evaluate", "evaluate_error_predictor",
+    "Autoregressive", "ErrorReport", "Hybrid", "LocalText", "Masked", "RECIPES", "Recipe", "Run", "Shakespeare", "Size",
+    "ToyLanguage", "TrainingStopped", "Weights", "WikipediaSentences", "error_loss", "evaluate", "evaluate_error_predictor",
     "load_error_predictor", "load_model", "load_tokenizer", "one_step_drafts", "save_model", "train",
     "train_error_predictor",
 ]  # fmt: skip

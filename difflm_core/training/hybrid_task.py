@@ -9,7 +9,7 @@ from torch import Tensor
 
 from difflm_core.models import Transformer
 from difflm_core.objectives import clamped, dynamic, gidd_loss, gidd_nelbo_warped, relative, stratified_times
-from difflm_core.processes import hybrid
+from difflm_core.processes import DiscreteProcess, hybrid
 from difflm_core.samplers import Sample, sample_discrete
 
 STEPS = 64  # of the sampler that shows what a run has learned
@@ -50,16 +50,19 @@ class Hybrid:
     def __post_init__(self):
         hybrid(2, self.p_uniform)  # refuses a share outside [0, 1)
 
+    def process(self, V: int) -> DiscreteProcess:
+        return hybrid(V, self.p_uniform)
+
     def loss(
         self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B L"]:
         t = stratified_times(len(x), generator, x.device)
         weighting = WEIGHTINGS[self.weights](self.w_max)
-        return gidd_loss(hybrid(model.V, self.p_uniform), model, x, t, generator, weighting)
+        return gidd_loss(self.process(model.V), model, x, t, generator, weighting)
 
     def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
         """The unweighted bound, drawn at t^3 so that its variance is finite."""
-        return gidd_nelbo_warped(hybrid(model.V, self.p_uniform), model, x, t, generator)
+        return gidd_nelbo_warped(self.process(model.V), model, x, t, generator)
 
     def sample(self, model: Transformer, shape: tuple[int, int], generator: torch.Generator | None = None) -> Sample:
-        return sample_discrete(hybrid(model.V, self.p_uniform), model, STEPS, shape, generator=generator)
+        return sample_discrete(self.process(model.V), model, STEPS, shape, generator=generator)

@@ -4,6 +4,7 @@ command line edits.
 
 from dataclasses import dataclass, field, replace
 
+from difflm_core.training.hybrid_task import Hybrid
 from difflm_core.training.sources import HubText, LocalText, Shakespeare, ToyLanguage, WikipediaSentences
 from difflm_core.training.tasks import Autoregressive, Masked
 
@@ -25,7 +26,7 @@ class Recipe:
     averaged weights that are kept and evaluated.
     """
 
-    task: Masked | Autoregressive = field(default_factory=Masked)
+    task: Masked | Autoregressive | Hybrid = field(default_factory=Masked)
     data: ToyLanguage | Shakespeare | WikipediaSentences | LocalText | HubText = field(default_factory=ToyLanguage)
     size: Size = field(default_factory=Size)
     steps: int = 1500
@@ -51,7 +52,7 @@ class Recipe:
 REAL_TEXT = Recipe(
     data=Shakespeare(),
     size=Size(width=160, layers=4, heads=5, dropout=0.1),
-    steps=1500,
+    steps=1000,
     batch_size=64,
     learning_rate=2e-3,
     warmup=200,
@@ -87,4 +88,12 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         replace(REAL_TEXT, data=LocalText()),
     ),
     "mdlm-lm1b": ("The paper's LM1B run (85 M parameters in the trunk): for a GPU and a network.", LM1B),
+    "gidd-tiny": (
+        "Masks and random tokens (GIDD) on the toy language: about two minutes on 2 CPU cores.",
+        Recipe(task=Hybrid(), size=Size(time_conditioning=True), steps=1000, evaluate_every=250),
+    ),
+    "gidd-lm1b": (
+        "mdlm-lm1b with hybrid noise, a time input and GIDD's weight decay: for a GPU and a network.",
+        replace(LM1B, task=Hybrid(), size=replace(LM1B.size, time_conditioning=True), weight_decay=0.02),
+    ),
 }

@@ -6,7 +6,8 @@ from difflm_core.data.tokenizers import END_OF_TEXT
 from difflm_core.data.toy_language import broken_rules, toy_language
 from difflm_core.evaluation import estimate_nelbo, judge_samples
 from difflm_core.models import Transformer
-from difflm_core.samplers import ancestral, first_hitting, sample_masked
+from difflm_core.samplers import ancestral, first_hitting, sample_discrete, sample_masked
+from difflm_core.training.hybrid_task import Hybrid
 from difflm_core.training.loop import evaluate
 from difflm_core.training.recipes import Recipe
 from difflm_core.training.sources import ToyLanguage
@@ -57,6 +58,11 @@ def samplers(recipe: Recipe, model: Transformer, shape: tuple[int, int], generat
     """(label, Sample) pairs from few network calls to many; an autoregressive model has one way only."""
     if recipe.task.causal:
         yield "left to right", recipe.task.sample(model, shape, generator)
+        return
+    if isinstance(recipe.task, Hybrid):
+        for T in (2, 4, 8, 16, 64):
+            process = recipe.task.process(model.V)
+            yield f"posterior, T = {T}", sample_discrete(process, model, T, shape, generator=generator)
         return
     for T in (1, 2, 4, 8):
         yield (

@@ -121,6 +121,10 @@ def check_variety(figures: Figures, language):
 
 def check_broken(broken: float, ancestral_broken: float, sentences: int):
     chance = 2 * math.sqrt(sum(p * (1 - p) for p in (broken, ancestral_broken)) / sentences)  # two standard errors
+    assert ancestral_broken < 0.95, (
+        f"This denoiser does not know the language yet: with ancestral({CALLS}) {ancestral_broken:.1%} of its sentences"
+        " are broken (about 70% if it did). Train it longer, or take language.denoiser(masked(language.V))."
+    )
     said = f"{broken:.1%} of your sentences are broken, {ancestral_broken:.1%} with ancestral({CALLS})"
     assert broken < ancestral_broken - chance, (
         f"{said}: no better yet (±{chance:.1%} is chance). Which words must agree, and were they drawn in one step?"

@@ -242,7 +242,7 @@ MISTAKES = [
 
 
 def reference(model, x, mask_id, generator=None):
-    t = torch.rand(len(x), generator=generator)  # (B,)
+    t = 1 - torch.rand(len(x), generator=generator)  # (B,), in (0, 1]: 1/t stays finite
     masked = torch.rand(x.shape, generator=generator) < t[:, None]  # (B, L)
     logits = model(torch.where(masked, mask_id, x), t)  # (B, L, V)
     nats = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")  # (B, L)

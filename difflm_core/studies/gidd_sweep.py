@@ -1,0 +1,169 @@
+"""GIDD on the toy language: how many random tokens help, what correcting a draft buys, which weights to train with.
+
+Every network has the same size, batches and steps and is scored by the unweighted bound. Beside the trained ones stands
+the perfect denoiser of each noise, so that one sees what is the network's fault. About 12 minutes on 2 cores.
+"""
+
+import time
+from dataclasses import asdict
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from difflm_core.data import toy_language
+from difflm_core.evaluation import estimate_nelbo, unigram_entropy
+from difflm_core.models import LeaveOneOut
+from difflm_core.processes import hybrid
+from difflm_core.samplers import sample_discrete, self_correct
+from difflm_core.studies import store
+from difflm_core.training import Hybrid, Recipe, Size, Weights, train
+
+SETTINGS = {
+    "p_uniform": [0.0, 0.1, 0.2, 0.5],
+    "weighted_at": 0.2,  # the share of random tokens at which the weightings are compared
+    "train_steps": 500,
+    "steps": [2, 4, 8, 16],
+    "samples": 1000,
+    "exact_samples": 400,
+    "draft_steps": 4,
+    "iterations": 12,
+    "temperature": 0.1,
+    "t0": 0.01,
+    "sentences": 4096,
+    "draws": 16,
+}
+SEEDS = (0, 1, 2)
+
+
+class WithOwnToken:
+    """p(x_i | z_t) from a network that says what the other positions say: its own token's chance is multiplied in."""
+
+    def __init__(self, denoiser, process):
+        self.denoiser, self.process, self.V = denoiser, process, denoiser.V
+
+    def hidden(self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
+        """Logits, for texts without masks."""
+        alpha, _, uniform_mass = self.process.masses(t)
+        logits = self.denoiser.logits(self.denoiser.hidden(z_t, t))
+        gain = torch.log1p(alpha * self.V / uniform_mass).to(logits.dtype)  # log q(z | z) - log q(z | v) for v != z
+        return logits.scatter_add(-1, z_t[..., None], gain[:, None, None].expand(*z_t.shape, 1))
+
+    def logits(self, h: Float[Tensor, "*N V"]) -> Float[Tensor, "*N V"]:
+        return h
+
+
+def recipe_of(p_uniform: float, weights: Weights, seed: int) -> Recipe:
+    steps = SETTINGS["train_steps"]
+    task, size = Hybrid(p_uniform, weights), Size(time_conditioning=True)
+    return Recipe(task=task, size=size, steps=steps, seed=seed, evaluate_every=steps)
+
+
+def bound_of(p_uniform: float, model) -> dict:
+    """The unweighted bound on fixed sentences, and their exact -log p."""
+    language = toy_language()
+    fresh = list(language.sample(SETTINGS["sentences"], generator=torch.Generator().manual_seed(4321)).split(512))
+    nelbo = Hybrid(p_uniform).nelbo
+    estimate = estimate_nelbo(
+        lambda x, t, g: nelbo(model, x, t, g), fresh, SETTINGS["draws"], torch.Generator().manual_seed(5)
+    )
+    exact = -sum(language.log_prob(x).sum().item() for x in fresh) / estimate.tokens
+    return {"bound": estimate.mean, "standard_error": estimate.standard_error, "exact": exact}
+
+
+def quality(tokens: Int[Tensor, "B L"]) -> dict:
+    """Figures that belong together: a sampler that breaks less may only have become narrower."""
+    language = toy_language()
+    good = language.grammatical(tokens)
+    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
+    return {
+        "broken": 1 - good.double().mean().item(),
+        # nats per sentence by which the grammatical ones are likelier than true sentences; 0 is right
+        "log_prob_gap": language.log_prob(tokens[good]).mean().item() + language.entropy() if good.any() else None,
+        "entropy": unigram_entropy(tokens),  # within a sentence
+        "spread": torch.special.entr(used).sum(-1).mean().item(),  # of the words used at a position, over sentences
+        "distinct": len(tokens.unique(dim=0)) / len(tokens),
+    }
+
+
+def drafts_by_steps(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
+    """Broken sentences against network calls."""
+    shape, results = (samples, toy_language().length), {}
+    for T in SETTINGS["steps"]:
+        sample = sample_discrete(process, denoiser, T, shape, generator=torch.Generator().manual_seed(seed))
+        results[str(T)] = quality(sample.tokens) | {"network_calls": sample.network_calls.double().mean().item()}
+    return results
+
+
+def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
+    """The same drafts corrected by what the others say, and by that with the token itself."""
+    shape, generator = (samples, toy_language().length), torch.Generator().manual_seed(seed)
+    draft = sample_discrete(process, denoiser, SETTINGS["draft_steps"], shape, generator=generator).tokens
+    editors = {"others": denoiser}
+    if process.has_uniform:
+        editors["with own token"] = WithOwnToken(denoiser, process)
+    results = {"before": quality(draft)}
+    for name, editor in editors.items():
+        out = self_correct(
+            editor, draft, SETTINGS["iterations"], temperature=SETTINGS["temperature"], t0=SETTINGS["t0"],
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        results[name] = quality(out.tokens) | {
+            "self_accuracy_before": out.self_accuracy[0].mean().item(),
+            "self_accuracy_after": out.self_accuracy[-1].mean().item(),
+            "changes": out.changes.double().mean().item(),
+            "network_calls": out.network_calls.double().mean().item(),
+        }
+    return results
+
+
+def trained(p_uniform: float, weights: Weights, seed: int) -> dict:
+    began = time.perf_counter()
+    recipe = recipe_of(p_uniform, weights, seed)
+    model = train(recipe).model
+    seconds = round(time.perf_counter() - began)
+    row = {"network": "trained", "p_uniform": p_uniform, "weights": weights.value, "seed": seed}
+    row |= {"train_seconds": seconds, **bound_of(p_uniform, model)}
+    process = hybrid(model.V, p_uniform)
+    row["samplers"] = drafts_by_steps(process, model, SETTINGS["samples"], seed)
+    if weights is Weights.DYNAMIC:
+        row["correction"] = corrections(process, model, SETTINGS["samples"], seed)
+    return row
+
+
+def perfect(p_uniform: float, seed: int) -> dict:
+    """The same samplers with the exact denoiser that GIDD's loss asks for."""
+    language = toy_language()
+    process = hybrid(language.V, p_uniform)
+    denoiser = LeaveOneOut(language.denoiser(process), process)
+    row = {"network": "exact", "p_uniform": p_uniform, "seed": seed}
+    row["samplers"] = drafts_by_steps(process, denoiser, SETTINGS["exact_samples"], seed)
+    row["correction"] = corrections(process, denoiser, SETTINGS["exact_samples"], seed)
+    return row
+
+
+def jobs():
+    """What is run, in an order in which an early look is useful."""
+    for seed in SEEDS:
+        for p_uniform in SETTINGS["p_uniform"]:
+            yield trained, (p_uniform, Weights.DYNAMIC, seed)
+        for weights in (Weights.BOUND, Weights.CLAMPED, Weights.RELATIVE):
+            yield trained, (SETTINGS["weighted_at"], weights, seed)
+        for p_uniform in SETTINGS["p_uniform"]:
+            yield perfect, (p_uniform, seed)
+
+
+def main() -> None:
+    started, runs = time.perf_counter(), []
+    for how, arguments in jobs():
+        runs.append(how(*arguments))
+        row = runs[-1]
+        shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        broken = ", ".join(f"{T}: {100 * q['broken']:.1f}" for T, q in row["samplers"].items())
+        print({key: value for key, value in shown.items() if not isinstance(value, dict)}, f"broken % {broken}", flush=True)
+    settings = SETTINGS | {"recipe": asdict(recipe_of(0.2, Weights.DYNAMIC, 0).size)}
+    store.save("gidd_sweep", settings, runs, time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
