@@ -56,10 +56,9 @@ def test_trains_and_reports(capsys, tmp_path):
     entropy = toy_language().entropy() / 12
     assert f"entropy        {entropy:.4f} nats/token" in out
     assert float(bound[1]) > float(exact[1]) == pytest.approx(entropy, abs=0.01)
-    assert re.findall(r"^(.+): (\d+\.\d) network calls, \d+\.\d % broken", out, re.M) == [
-        *((f"ancestral, T = {T}", f"{T}.0") for T in (1, 2, 4, 8)),
-        ("first-hitting", "12.0"),
-    ]
+    calls = re.findall(r"^(.+): (\d+\.\d) network calls, \d+\.\d % broken", out, re.M)
+    assert [name for name, _ in calls] == [*(f"ancestral, T = {T}" for T in (1, 2, 4, 8)), "first-hitting"]
+    assert all(0.7 * most < float(n) <= most for (_, n), most in zip(calls, (1, 2, 4, 8, 12), strict=True))
     assert out.count("what broke: ") == 5 and len(re.findall(r"^  [* ] (\w+ ){11}\w+$", out, re.M)) == 20
     folder = tmp_path / "runs" / "mdlm-tiny"
     assert checkpoints(folder)[-1].name == "step-000003" and load_model(folder).config.width == 16
@@ -189,7 +188,7 @@ def test_which_recipe(capsys):
     assert (status, out) == (2, "") and err.startswith("Say which recipe to train. They are:\n")
     assert all(re.search(rf"^  {name} +{re.escape(text)}$", err, re.M) for name, (text, _) in RECIPES.items())
     assert told(capsys, "mdlm-tny")[2].startswith("There is no recipe 'mdlm-tny'. Did you mean mdlm-tiny")
-    assert "Did you mean mdlm-shakespeare" in told(capsys, "--folder", "x", "shakespeare")[2]
+    assert "Did you mean ar-shakespeare or mdlm-shakespeare?" in told(capsys, "--folder", "x", "shakespeare")[2]
     assert told(capsys, "qqq")[2].startswith("There is no recipe 'qqq'. They are:")
     status, out, _ = told(capsys, "--help")
     assert status == 0 and all(name in out for name in RECIPES) and "--resume" in out

@@ -153,7 +153,7 @@ def test_a_gaussian_tail_that_underflows_does_not_make_the_bound_infinite():
         h = h.scatter(2, (x[..., None] + 1) % K, 0.0).requires_grad_()  # mistaken by one, but for exp(-5)
         loss = reverse_kl(process, TinyHead(K), h, x, z, s, t)
         loss.sum().backward()
-        assert bool(loss.isfinite().all()) and 0.1 < loss.max() < 6 and bool(h.grad.isfinite().all())
+        assert bool(loss.isfinite().all()) and 0.1 < loss.max() < 7 and bool(h.grad.isfinite().all())
 
 
 class TinyHead:

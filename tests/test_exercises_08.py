@@ -280,7 +280,7 @@ def mean_of_each_row(nats, m, t):
         (loss_with(right_weigh, lambda x, t, g: torch.rand(x.shape[1], generator=g) < t[:, None]), "One coin"),
         (loss_with(right_weigh, lambda x, t, g: torch.rand(x.shape, generator=g) > t[:, None]), "probability 1 - t"),
         (without_the_generator, "same generator"),
-        (loss_with(lambda nats, m, t: 3 * (nats * m / t).mean()), "should be 0.333 times what you return"),
+        (loss_with(lambda nats, m, t: 3 * (nats * m / t).mean()), "For your own t and masks the loss is"),
         (loss_with(right_weigh, times=lambda B, g: torch.rand(B, generator=g) / 2), "uniform in (0, 1)"),
         (lambda model, x, mask_id, generator: x.float().mean(), "never asks the network"),
     ],
@@ -522,6 +522,12 @@ def forgets_a_word(denoiser, shape, generator):
 )
 def test_wrong_samplers(ex8_5, wrong, message):
     is_told(ex8_5, wrong, message)
+
+
+def test_a_poor_denoiser_is_not_the_students_fault():
+    ignorant = Spy(lambda z: torch.zeros(*z.shape, LANGUAGE.V), LANGUAGE.V, LANGUAGE.length)
+    check = lesson_08.ex8_5(ignorant, LANGUAGE, sentences=50)
+    is_told(check, IN_THREE_CALLS, "This denoiser does not know the language well enough: 100.0%")
 
 
 def test_open_and_crashing_samplers(ex8_5, capsys):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import SIZE, TINY
+from tiny_runs import TINY
 
 from difflm_core.data import toy_language
 from difflm_core.models import Transformer, TransformerConfig
@@ -49,7 +49,7 @@ def test_it_trains_samples_and_says_so():
     bounds = [row["bound"] for row in run.history]
     assert bounds[-1] < bounds[0] and bounds[-1] > toy_language().entropy() / toy_language().length
     assert recipe.task.sample(run.model, (2, 12), seeded()).tokens.max() < toy_language().V
-    labels = [label for label, sample in samplers(recipe, run.model, (2, 12), seeded()) if sample.tokens.shape == (2, 12)]
+    labels = [label for label, _ in samplers(recipe, run.model, (2, 12), seeded())]
     assert labels == [f"posterior, T = {T}" for T in (2, 4, 8, 16, 64)]
 
 
@@ -60,7 +60,7 @@ def test_a_resumed_run_must_have_the_same_weights():
 
 
 def test_recipes_and_refusals():
-    assert RECIPES["gidd-tiny"][1].task == Hybrid(0.2, Weights.DYNAMIC) and RECIPES["gidd-tiny"][1].size.time_conditioning
-    assert replace(TINY, size=SIZE).task != Hybrid()
+    recipe = RECIPES["gidd-tiny"][1]
+    assert recipe.task == Hybrid(0.2, Weights.DYNAMIC) and recipe.size.time_conditioning
     with pytest.raises(ValueError, match="p_uniform is the share of random tokens"):
         Hybrid(1.0)

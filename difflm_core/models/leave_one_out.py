@@ -19,8 +19,11 @@ def leave_one_out(
     logits: Float[Tensor, "B L V"], process: DiscreteProcess, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]
 ) -> Float[Tensor, "B L V"]:
     """Logits of p(x_i | z without z_i) from logits of p(x_i | z_t). Without random tokens a visible token is certain,
-    and the logits stay as they are.
+    and the logits stay as they are. A D3PM chain of matrices says itself what z_t is evidence of (`evidence`).
     """
+    if hasattr(process, "evidence"):
+        evidence = process.evidence(z_t, t)  # (B, L, V)
+        return torch.where(evidence > 0, logits - evidence.log(), logits)
     if not process.has_uniform:
         return logits
     alpha, _, uniform_mass = process.masses(inside(t))

@@ -125,8 +125,8 @@ def trained(p_uniform: float, weights: Weights, seed: int) -> dict:
     row = {"network": "trained", "p_uniform": p_uniform, "weights": weights.value, "seed": seed}
     row |= {"train_seconds": seconds, **bound_of(p_uniform, model)}
     process = hybrid(model.V, p_uniform)
-    row["samplers"] = drafts_by_steps(process, model, SETTINGS["samples"], seed)
     if weights is Weights.DYNAMIC:
+        row["samplers"] = drafts_by_steps(process, model, SETTINGS["samples"], seed)
         row["correction"] = corrections(process, model, SETTINGS["samples"], seed)
     return row
 
@@ -158,9 +158,9 @@ def main() -> None:
     for how, arguments in jobs():
         runs.append(how(*arguments))
         row = runs[-1]
-        shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        broken = ", ".join(f"{T}: {100 * q['broken']:.1f}" for T, q in row["samplers"].items())
-        print({key: value for key, value in shown.items() if not isinstance(value, dict)}, f"broken % {broken}", flush=True)
+        shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if not isinstance(v, dict)}
+        broken = ", ".join(f"{T}: {100 * q['broken']:.1f}" for T, q in row.get("samplers", {}).items())
+        print(shown, f"broken % by steps {{{broken}}}", flush=True)
     settings = SETTINGS | {"recipe": asdict(recipe_of(0.2, Weights.DYNAMIC, 0).size)}
     store.save("gidd_sweep", settings, runs, time.perf_counter() - started)
 

@@ -16,8 +16,8 @@ from difflm_core.training.stops import TrainingStopped
 from difflm_core.training.tasks import Autoregressive, Masked
 
 __all__ = [
-    "Autoregressive", "ErrorReport", "Hybrid", "LocalText", "Masked", "RECIPES", "Recipe", "Run", "Shakespeare", "Size",
-    "ToyLanguage", "TrainingStopped", "Weights", "WikipediaSentences", "error_loss", "evaluate", "evaluate_error_predictor",
-    "load_error_predictor", "load_model", "load_tokenizer", "one_step_drafts", "save_model", "train",
-    "train_error_predictor",
+    "Autoregressive", "ErrorReport", "Hybrid", "LocalText", "Masked", "RECIPES", "Recipe", "Run", "Shakespeare",
+    "Size", "ToyLanguage", "TrainingStopped", "Weights", "WikipediaSentences", "error_loss", "evaluate",
+    "evaluate_error_predictor", "load_error_predictor", "load_model", "load_tokenizer", "one_step_drafts",
+    "save_model", "train", "train_error_predictor",
 ]  # fmt: skip

@@ -362,7 +362,7 @@ show(
 )
 
 # %% [markdown]
-# Two things to see. The curve needs about as many calls as there are words before it flattens: this is the price of drawing several words together, and *no* training removes it.
+# Two things to see. The curve needs about as many calls as there are words before it flattens: this is the price of drawing several words together in a random order, and *no* training removes it: the perfect denoiser pays it too.
 # And an old heuristic, *reveal what you are surest of first*, buys a lot at equal cost, because words that are certain are not spoiled by being drawn together.
 # (It is a heuristic: it no longer samples from the model's distribution. Exercise 8.5 shows how it can collapse.)
 #
@@ -620,9 +620,193 @@ print("every given token was kept:", bool((filled.tokens[prompt != bard.V] == pr
 # %% [markdown]
 # ## 14 · Exercises
 #
-# Every check tells you what it found; `ex8_1.hint()` gives the next hint. Unsolved exercises do not stop the notebook.
+# They climb from one line to an open question. A check prints what it found and names the usual mistakes; `ex8_1.hint()` gives the next hint. Right
+# answers pass however they are written. Unsolved exercises do not stop the notebook: cells that need an answer then use the course's own.
 
-# EXERCISES-HERE
+# %%
+from difflm_core.classroom.checks import summary
+from difflm_core.classroom.exercises import lesson_08
+from difflm_core.classroom.exercises.lesson_08 import ex8_1, ex8_2, ex8_3, ex8_4
+from difflm_core.processes import Cosine, Linear
+from difflm_core.samplers import Sample, draw
+
+# %% [markdown]
+# ### Exercise 8.1 · 3 min · difficulty 1/5 · The weight of any schedule
+# *Importance 3/5: one line, and it shows where 1/t comes from.*
+#
+# In $\mathcal L$ the weight is $w(t) = -\alpha'_t / (1 - \alpha_t)$. A schedule object knows `schedule.alpha(t)` and `schedule.dalpha(t)` (the derivative
+# $\alpha'_t$), both for tensors $t$. Write the weight for *any* schedule.
+
+# %%
+def weight(schedule, t):
+    """Exercise 8.1: the weight of the bound at times t (B,), for any schedule: (B,)."""
+    ### BEGIN SOLUTION
+    return -schedule.dalpha(t) / (1 - schedule.alpha(t))
+    ### END SOLUTION
+
+
+# %%
+ex8_1.run(weight)
+weight = ex8_1.answer_or_reference(weight)
+for schedule in (Linear(), Cosine()):
+    values = ", ".join(f"{w:.2f}" for w in weight(schedule, torch.tensor([0.1, 0.5, 0.9])))
+    print(f"{type(schedule).__name__:8s} weight at t = 0.1, 0.5, 0.9: {values}")
+
+# %% [markdown] tags=["solution"]
+# **Why.** In a short step $dt$ a share $-\alpha'_t\,dt$ of all tokens is masked, and a token that is masked at $t$ got there in just this step with
+# probability $-\alpha'_t\,dt / (1 - \alpha_t)$. That is the chance that this step has to reveal it, and so what its cross-entropy counts. On the linear
+# schedule $-\alpha' = 1$ and $1 - \alpha = t$, which is why three wrong answers ($1/t$ always, no derivative, and the right one) agree there: a check on
+# one schedule only would have passed them all.
+
+# %% [markdown]
+# ### Exercise 8.2 · 10 min · difficulty 3/5 · The training loss
+# *Importance 5/5: this is the method. Every mistake that the check knows has been made in earnest, and some of them look like a record.*
+#
+# Write the loss of masked diffusion on the linear schedule, without looking at section 4: draw one time per sentence, mask, ask `model(z, t)` for logits
+# `(B, L, V)`, and return **one number**: the weighted cross-entropy in nats per token.
+#
+# **Predict** before you write: by what do you divide at the end, the number of masked tokens or of all tokens?
+
+# %%
+def training_loss(model, x, mask_id, generator=None):
+    """Exercise 8.2: the masked-diffusion loss of a batch x (B, L), one number in nats per token, to be differentiated."""
+    ### BEGIN SOLUTION
+    t = 1 - torch.rand(len(x), generator=generator)  # (B,), in (0, 1]: 1/t stays finite
+    is_masked = torch.rand(x.shape, generator=generator) < t[:, None]  # (B, L)
+    z = torch.where(is_masked, mask_id, x)
+    logits = model(z, t)  # (B, L, V)
+    nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), x, reduction="none")  # (B, L)
+    return (is_masked * nats / t[:, None]).mean()
+    ### END SOLUTION
+
+
+# %%
+ex8_2.run(training_loss)
+training_loss = ex8_2.answer_or_reference(training_loss)
+with torch.no_grad():
+    found = torch.stack([training_loss(perfect, b, MASK, lesson.generator(20 + i)) for i, b in enumerate(texts[:4])]).mean()
+print(f"this loss of the perfect denoiser: {found:.3f} nats per token (one draw of t each); exact entropy {entropy:.3f}")
+
+# %% [markdown] tags=["solution"]
+# **Why.** All tokens, $B \cdot L$. About $tL$ tokens of a sentence are masked, and dividing their sum by $t$ already makes up for the others: the result
+# estimates a sum over $L$ tokens. Dividing by the number of masked tokens *as well* corrects twice; dividing by it *instead* of by $t$, over the whole
+# batch, is BERT's loss, in which sentences with many masks, where little can be known, outweigh the rest. One $t$ for the whole batch would be unbiased
+# too, but each gradient would see one noise level only. And if $x$ instead of $z$ goes into the network, the loss falls to 0 within minutes, and the
+# model has learned to copy.
+
+# %% [markdown]
+# ### Exercise 8.3 · 8 min · difficulty 3/5 · One step back
+# *Importance 4/5: repeat it and you have a sampler.*
+#
+# One ancestral step from time $t$ to $s < t$ on the linear schedule. `s` and `t` are numbers, `z` is $(B, L)$ with masks, `logits` $(B, L, V)$ the network's
+# answer to it. What is visible stays; each mask is revealed with the probability that you computed in section 3, and a revealed token is drawn from
+# `softmax(logits)`. Return a new tensor. (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor.)
+
+# %%
+def reverse_step(z, logits, s, t, mask_id, generator=None):
+    """Exercise 8.3: draw z_s given z_t = z (B, L) and the network's logits (B, L, V), on the linear schedule: (B, L)."""
+    ### BEGIN SOLUTION
+    token = draw(logits.flatten(0, 1), generator).view(z.shape)  # a guess for every position
+    is_revealed = (z == mask_id) & (torch.rand(z.shape, generator=generator) < (t - s) / t)
+    return torch.where(is_revealed, token, z)
+    ### END SOLUTION
+
+
+# %%
+ex8_3.run(reverse_step)
+reverse_step = ex8_3.answer_or_reference(reverse_step)
+generator, T, n = lesson.generator(30), 24, lesson.pick(200, 50)
+z = torch.full((n, L), MASK)
+with torch.no_grad():
+    for i in range(T, 0, -1):
+        z = reverse_step(z, model(z, torch.full((n,), i / T)), (i - 1) / T, i / T, MASK, generator)
+print(f"{T} of these steps with the trained model: {1 - language.grammatical(z).double().mean().item():.1%} of {n} sentences broken")
+
+# %% [markdown] tags=["solution"]
+# **Why.** A token is masked at $s$ with probability $s$, at $t$ with probability $t$, and once masked it stays masked. So of the tokens masked at $t$ a share $s/t$ is
+# masked at $s$ as well, and $(t - s)/t$ is revealed. The last step has $s = 0$ and reveals everything that is left. *Whether* and *what* are two separate
+# draws: that is the sampler without the bug of section 12. Every token needs a coin of its own; one coin for a row would write its words together, and words
+# drawn together cannot agree.
+
+# %% [markdown]
+# ### Exercise 8.4 · 8 min · difficulty 4/5 · When does the next word come?
+# *Importance 4/5: it turns 1,000 steps into at most $L$ network calls, exactly.*
+#
+# With very short steps most of them reveal nothing. Skip them: on the linear schedule each of the $n$ tokens that are masked at time $t$ is revealed at its own
+# moment, uniform on $(0, t)$. Going down from $t$, the *first* of these moments is where the network is needed next. Make this time out of one uniform number
+# $u$. (Hint for the maths: when is it below $v$?)
+
+# %%
+def next_time(t, n, u):
+    """Exercise 8.4: the next time at which one of n masked tokens is revealed; t, n and u (uniform in (0, 1)) are (B,)."""
+    ### BEGIN SOLUTION
+    return t * u ** (1 / n)
+    ### END SOLUTION
+
+
+# %%
+ex8_4.run(next_time)
+next_time = ex8_4.answer_or_reference(next_time)
+t, moments = torch.ones(2000), []
+for n in range(L, 0, -1):
+    t = next_time(t, torch.full_like(t, n), torch.rand(2000, generator=lesson.generator(40 + n)))
+    moments.append(t.mean().item())
+print("average moments of the twelve words:", " ".join(f"{moment:.2f}" for moment in moments))
+
+# %% [markdown] tags=["solution"]
+# **Why.** The first moment below $t$ is the *largest* of the $n$. It is below $v$ exactly if all $n$ of them are: $P(\tau < v) = (v/t)^n$. Setting this equal to $u$ and
+# solving gives $v = t\,u^{1/n}$. With $1 - u$ in place of $u$ it is the same distribution and just as right. The average is $t\,n/(n+1)$, so the moments of twelve
+# words are $12/13, 11/13, \dots$: with many masks the next word comes soon. The smallest of the $n$ moments, $t\,(1 - u^{1/n})$, belongs to the word that comes *last*.
+
+# %% [markdown]
+# ### Exercise 8.5 · 20 min · difficulty 5/5 · Four network calls (open)
+# *Importance 5/5: few calls at no loss is what research on these models is after.*
+#
+# `ancestral(4)` breaks about seven sentences in ten. Write a sampler that makes **at most 4 network calls** per sentence and breaks **at most half** as many. The check counts
+# calls itself, finds broken sentences with the exact grammar, and looks at variety: at least 60 % of the sentences distinct, and at each position at least 85 % of the
+# language's own entropy (`language.positional_entropy() / L`). Without the last two there is a cheap trick: `confidence(4)` at `temperature=0` never breaks a
+# rule, because it writes one sentence, again and again.
+#
+# Use `sample_masked` with a plan, or your own loop: `denoiser(z, t)` gives logits, `denoiser.V` is the mask, `Sample(tokens, network_calls)` the result. You may use what
+# you know about the language (print `language.sample(10)`), but every word must be drawn from the denoiser's answer.
+#
+# **Predict:** what is the least share of broken sentences that four calls can reach with a *perfect* network: 50 %, 10 %, 0 %?
+
+# %%
+def my_sampler(denoiser, shape, generator=None):
+    """Exercise 8.5: a Sample of (B, L) = shape tokens with at most 4 network calls for every row."""
+    ### BEGIN SOLUTION
+    z = torch.full(shape, denoiser.V)
+    groups = [[8, 10], [3, 7], [0, 1, 4, 5, 9], [2, 6, 11]]  # the words of a group decide nothing about each other
+    for group in groups:
+        t = (z == denoiser.V).float().mean(1)  # (B,), the share still masked
+        logits = denoiser(z, t)[:, group]  # (B, group, V)
+        z[:, group] = draw(logits.flatten(0, 1), generator).view(len(z), -1)
+    return Sample(z, torch.full((len(z),), len(groups)))
+    ### END SOLUTION
+
+
+# %%
+# In fast mode the model of section 6 has hardly been trained; the course's own stands in for it.
+judge = lesson.pick(model, course_checkpoint("mdlm-tiny")[0])
+ex8_5 = lesson_08.ex8_5(judge, language, sentences=lesson.pick(400, 150))
+ex8_5.run(my_sampler)
+
+# %% [markdown] tags=["solution"]
+# **Why.** Words that are drawn in one call cannot see each other. That is harmless exactly where they have nothing to say to each other, *given what is already written*. A random
+# order (ancestral) puts words that must agree into the same call. A chosen order need not:
+#
+# 1. **8 and 10.** Position 10 is a colour in every sentence, and says nothing about the shape. Position 8 ("near" or "dog") tells whether the third shape, "... dog in brown boots", is meant.
+# 2. **3 and 7.** Position 3 (verb or noun) settles the rest of the shape and the subject's number; position 7 is the object's noun, or just an adjective.
+# 3. **0, 1, 4, 5, 9** and 4. **2, 6, 11** follow from these: shape, both numbers and the colour are known, and nothing else connects the words.
+#
+# With the exact denoiser this breaks **0 %**: four calls, and the samples follow the language's distribution *exactly*. (Three suffice: `[8, 10], [3, 7, 11]`, the rest. Two do not:
+# no single position tells all three shapes apart.) With the trained network about 3 % are broken, as many as with twelve calls, against 70 % for `ancestral(4)`. So the price of
+# parallel words that section 7 measured is not a law: it is the price of not knowing which words are independent. `confidence` guesses that from the network's own certainty, which
+# is why it helps; but it prefers words that are *likely*, so the texts become narrow. A temperature below 1 does the same.
+
+# %%
+summary()
 
 # %% [markdown]
 # ## 15 · Scale it up
