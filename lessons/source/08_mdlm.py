@@ -46,9 +46,14 @@ V, L, MASK = language.V, language.length, language.mask_id  # 114 words; 12 posi
 word = language.words.__getitem__
 
 x = language.sample(4, generator=lesson.generator(1))  # (4, 12) token ids
-samples_table([(f"sentence {i + 1}", sentence(row, word, MASK)) for i, row in enumerate(x)], title="Four sentences of the toy language")
+samples_table(
+    [(f"sentence {i + 1}", sentence(row, word, MASK)) for i, row in enumerate(x)],
+    title="Four sentences of the toy language",
+)
 print(f"V = {V} words, log V = {math.log(V):.3f} nats for a word chosen blindly")
-print(f"exact entropy: {language.entropy() / L:.4f} nats per word: no model on earth can have a smaller average loss")
+print(
+    f"exact entropy: {language.entropy() / L:.4f} nats per word: no model on earth can have a smaller average loss"
+)
 
 # %% [markdown]
 # That last number is why we use an invented language. On real text nobody knows how good a model *could* be; here every claim of this lesson can be checked
@@ -63,6 +68,7 @@ print(f"exact entropy: {language.entropy() / L:.4f} nats per word: no model on e
 #
 # (Read $x$ and $m$ as distributions with all their mass on the clean token and on the mask.) In code it is two lines.
 
+
 # %%
 def corrupt(x, t, generator):
     """z_t ~ q(z_t | x): keep each token with probability alpha_t = 1 - t, mask it otherwise. x (B, L), t (B,)."""
@@ -72,7 +78,10 @@ def corrupt(x, t, generator):
 
 times = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
 z = corrupt(x[:1].expand(5, L), times, lesson.generator(2))
-samples_table([(f"t = {t:.2f}", sentence(row, word, MASK)) for t, row in zip(times, z)], title="One sentence at five noise levels")
+samples_table(
+    [(f"t = {t:.2f}", sentence(row, word, MASK)) for t, row in zip(times, z)],
+    title="One sentence at five noise levels",
+)
 
 # %% [markdown]
 # ## 3 · Undoing one step: Bayes' rule with two cases
@@ -90,7 +99,9 @@ samples_table([(f"t = {t:.2f}", sentence(row, word, MASK)) for t, row in zip(tim
 # %%
 from difflm_core.processes import masked
 
-process = masked(V)  # the course's own object for this noise; `posterior` applies Bayes' rule to any noise
+process = masked(
+    V
+)  # the course's own object for this noise; `posterior` applies Bayes' rule to any noise
 t, s = torch.tensor([0.5]), torch.tensor([0.4])
 x_one = x[:1, :2]
 z_one = torch.tensor([[MASK, int(x[0, 1])]])  # first word masked, second visible
@@ -129,9 +140,16 @@ for position, name in enumerate(["masked at t ", "visible at t"]):
 # %%
 small = masked(4)
 logits = torch.randn(1, 1, 4, generator=lesson.generator(3), dtype=torch.float64)
-x_theta, truth, hidden = logits.softmax(-1), torch.tensor([[2]]), torch.tensor([[4]])  # the true token is 2; the visible symbol is the mask, 4
+x_theta, truth, hidden = (
+    logits.softmax(-1),
+    torch.tensor([[2]]),
+    torch.tensor([[4]]),
+)  # the true token is 2; the visible symbol is the mask, 4
 s, t = torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
-q_step, p_step = small.posterior(hidden, truth, s, t), small.posterior(hidden, x_theta, s, t)  # (1, 1, 5) each
+q_step, p_step = (
+    small.posterior(hidden, truth, s, t),
+    small.posterior(hidden, x_theta, s, t),
+)  # (1, 1, 5) each
 by_force = (torch.special.entr(q_step).neg() - torch.xlogy(q_step, p_step)).sum().item()
 by_formula = ((t - s) / t * -x_theta[0, 0, 2].log()).item()
 print(f"KL by brute force {by_force:.12f}")
@@ -156,6 +174,7 @@ print(f"KL by the formula {by_formula:.12f}")
 # </details>
 #
 # ### The whole method in thirty lines
+
 
 # %%
 def nelbo(model, x, t, generator):
@@ -189,6 +208,7 @@ def sample(model, n, T, generator):
         z = torch.where((z == MASK) & reveal, guess, z)  # visible tokens stay: carry-over
     return z
 
+
 # %% [markdown]
 # The course's package has the same loss as `objectives.masked_nelbo`, written so that the output layer runs on masked rows only (with a vocabulary of
 # 50,000 words that is most of the work). Same numbers? Same network, same times, same noise:
@@ -198,16 +218,23 @@ from difflm_core.models import Transformer, TransformerConfig
 from difflm_core.objectives import masked_nelbo, stratified_times
 
 torch.manual_seed(0)
-network = Transformer(TransformerConfig(V, L, width=96, layers=2, heads=4))  # bidirectional: every position sees every other
+network = Transformer(
+    TransformerConfig(V, L, width=96, layers=2, heads=4)
+)  # bidirectional: every position sees every other
 batch = language.sample(64, generator=lesson.generator(4))
 t = stratified_times(64, lesson.generator(5))
 ours = nelbo(network, batch, t, lesson.generator(6))
 core = masked_nelbo(process, network, batch, t, lesson.generator(6))
-print(f"the notebook's loss {ours.mean().item():.5f}, the package's {core.mean().item():.5f} nats per word")
+print(
+    f"the notebook's loss {ours.mean().item():.5f}, the package's {core.mean().item():.5f} nats per word"
+)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("the notebook's thirty lines and the package agree:", torch.allclose(ours, core, rtol=1e-4, atol=1e-4))
+print(
+    "the notebook's thirty lines and the package agree:",
+    torch.allclose(ours, core, rtol=1e-4, atol=1e-4),
+)
 
 # %% [markdown]
 # ## 5 · What would a perfect model get?
@@ -234,8 +261,13 @@ def show_bound(name, loss, draws=8):
 
 
 print(f"{'exact -log p of these sentences':44s} {exact:.4f}")
-right = show_bound("perfect denoiser, weight 1/t", lambda x, t, g: masked_nelbo(process, perfect, x, t, g))
-counted = show_bound("  ... with n masks exactly, weight L/n", lambda x, t, g: masked_nelbo_by_count(process, perfect, x, t, g))
+right = show_bound(
+    "perfect denoiser, weight 1/t", lambda x, t, g: masked_nelbo(process, perfect, x, t, g)
+)
+counted = show_bound(
+    "  ... with n masks exactly, weight L/n",
+    lambda x, t, g: masked_nelbo_by_count(process, perfect, x, t, g),
+)
 
 # %% [markdown]
 # Nothing: with the perfect guess the bound *is* the entropy, up to the ± of the draws. That makes the entropy a finishing line: training below will run towards 1.7542.
@@ -247,7 +279,9 @@ counted = show_bound("  ... with n masks exactly, weight L/n", lambda x, t, g: m
 # A finishing line also makes mistakes visible. Two classics:
 
 # %%
-unweighted = show_bound("without 1/t", lambda x, t, g: masked_nelbo(process, perfect, x, t, g) * t[:, None])
+unweighted = show_bound(
+    "without 1/t", lambda x, t, g: masked_nelbo(process, perfect, x, t, g) * t[:, None]
+)
 
 
 def leaky(x, t, g):
@@ -265,7 +299,10 @@ leaked = show_bound("the network sees the answer", leaky)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("perfect denoiser within 4 standard errors of the exact value:", abs(counted.mean - exact) < 4 * counted.standard_error)
+print(
+    "perfect denoiser within 4 standard errors of the exact value:",
+    abs(counted.mean - exact) < 4 * counted.standard_error,
+)
 print("the two estimators agree:", abs(counted.mean - right.mean) < 0.08)
 print("without the weight, below the entropy:", unweighted.mean < exact - 0.3)
 print("with a leak, (almost) nothing:", leaked.mean < 0.01)
@@ -279,7 +316,9 @@ print("with a leak, (almost) nothing:", leaked.mean < 0.01)
 # %%
 from difflm_core.training import RECIPES, train
 
-recipe = replace(RECIPES["mdlm-tiny"][1], steps=lesson.pick(1500, 120), evaluate_every=lesson.pick(150, 60))
+recipe = replace(
+    RECIPES["mdlm-tiny"][1], steps=lesson.pick(1500, 120), evaluate_every=lesson.pick(150, 60)
+)
 run = train(recipe)
 model = run.model
 
@@ -287,13 +326,31 @@ model = run.model
 entropy = language.entropy() / L
 fig, ax = plt.subplots()
 seen = [row["step"] for row in run.history]
-ax.errorbar(seen, [row["bound"] for row in run.history], [2 * row["standard_error"] for row in run.history], label="bound (±2 s.e.)", **style_of("mdlm"))
+ax.errorbar(
+    seen,
+    [row["bound"] for row in run.history],
+    [2 * row["standard_error"] for row in run.history],
+    label="bound (±2 s.e.)",
+    **style_of("mdlm"),
+)
 ax.plot([0, seen[-1]], [entropy, entropy], label="exact entropy", **style_of("exact"))
-ax.set(xlabel="training step", ylabel="nats per word", title="The bound falls to the entropy, and stops there")
+ax.set(
+    xlabel="training step",
+    ylabel="nats per word",
+    title="The bound falls to the entropy, and stops there",
+)
 ax.legend()
-show(fig, f"The bound on held-out sentences falls from {run.history[0]['bound']:.2f} to {run.history[-1]['bound']:.2f} nats per word, close to the exact entropy of {entropy:.3f}.", "Each point: 4,096 held-out sentences, 4 draws of the noise.")
-final = show_bound("trained model, on fresh sentences", lambda x, t, g: masked_nelbo_by_count(process, model, x, t, g))
-print(f"{'exact -log p of the same sentences':44s} {exact:.4f}   so the model pays {100 * (final.mean / exact - 1):.1f} % too much")
+show(
+    fig,
+    f"The bound on held-out sentences falls from {run.history[0]['bound']:.2f} to {run.history[-1]['bound']:.2f} nats per word, close to the exact entropy of {entropy:.3f}.",
+    "Each point: 4,096 held-out sentences, 4 draws of the noise.",
+)
+final = show_bound(
+    "trained model, on fresh sentences", lambda x, t, g: masked_nelbo_by_count(process, model, x, t, g)
+)
+print(
+    f"{'exact -log p of the same sentences':44s} {exact:.4f}   so the model pays {100 * (final.mean / exact - 1):.1f} % too much"
+)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -312,7 +369,11 @@ from difflm_core.samplers import ancestral, confidence, first_hitting, sample_ma
 
 n = lesson.pick(500, 100)
 rows, shares = [], {}
-for name, plan in {"1 step": ancestral(1), "4 steps": ancestral(4), "first-hitting": first_hitting()}.items():
+for name, plan in {
+    "1 step": ancestral(1),
+    "4 steps": ancestral(4),
+    "first-hitting": first_hitting(),
+}.items():
     out = sample_masked(model, plan, (n, L), generator=lesson.generator(9))
     good = language.grammatical(out.tokens)
     shares[name] = 1 - good.double().mean().item()
@@ -335,24 +396,54 @@ steps = [int(name.split()[1]) for name in runs[0]["samplers"] if name.startswith
 
 def band(key, value):
     """(calls, mean, lowest, highest) over the stored seeds of samplers named key(T)."""
-    table = torch.tensor([[value(r["samplers"][key(T)]) for T in steps if key(T) in r["samplers"]] for r in runs])
-    calls = torch.tensor([[r["samplers"][key(T)]["network_calls"] for T in steps if key(T) in r["samplers"]] for r in runs]).mean(0)
+    table = torch.tensor(
+        [[value(r["samplers"][key(T)]) for T in steps if key(T) in r["samplers"]] for r in runs]
+    )
+    calls = torch.tensor(
+        [
+            [r["samplers"][key(T)]["network_calls"] for T in steps if key(T) in r["samplers"]]
+            for r in runs
+        ]
+    ).mean(0)
     return calls, table.mean(0), table.min(0).values, table.max(0).values
 
 
 fig, (left, right_ax) = plt.subplots(1, 2, figsize=(10, 3.8))
-for label, key, colour in (("ancestral", lambda T: f"ancestral {T}", METHOD_COLOUR["mdlm"]), ("most confident first", lambda T: f"confidence {T}", METHOD_COLOUR["block"])):
+for label, key, colour in (
+    ("ancestral", lambda T: f"ancestral {T}", METHOD_COLOUR["mdlm"]),
+    ("most confident first", lambda T: f"confidence {T}", METHOD_COLOUR["block"]),
+):
     calls, mean, low, high = band(key, lambda q: 100 * q["broken"])
     left.plot(calls, mean, marker="o", color=colour, label=label)
     left.fill_between(calls, low, high, color=colour, alpha=0.2, lw=0)
-ar = [100 * r["samplers"]["autoregressive"]["broken"] for r in results["runs"] if r["recipe"] == "ar-tiny"]
-left.plot([12], [sum(ar) / len(ar)], marker="D", ls="", color=METHOD_COLOUR["ar"], label="autoregressive twin")
-left.set(xlabel="network calls per sentence", ylabel="broken sentences, %", title="Quality costs network calls", ylim=(0, 102))
+ar = [
+    100 * r["samplers"]["autoregressive"]["broken"] for r in results["runs"] if r["recipe"] == "ar-tiny"
+]
+left.plot(
+    [12], [sum(ar) / len(ar)], marker="D", ls="", color=METHOD_COLOUR["ar"], label="autoregressive twin"
+)
+left.set(
+    xlabel="network calls per sentence",
+    ylabel="broken sentences, %",
+    title="Quality costs network calls",
+    ylim=(0, 102),
+)
 left.legend()
-for rule, dashes in (("word order", "-"), ("subject number", "--"), ("colour", ":"), ("object number", "-.")):
-    calls, mean, *_ = band(lambda T: f"ancestral {T}", lambda q, rule=rule: 100 * q["broken_rules"][rule])
+for rule, dashes in (
+    ("word order", "-"),
+    ("subject number", "--"),
+    ("colour", ":"),
+    ("object number", "-."),
+):
+    calls, mean, *_ = band(
+        lambda T: f"ancestral {T}", lambda q, rule=rule: 100 * q["broken_rules"][rule]
+    )
     right_ax.plot(calls, mean, ls=dashes, color=METHOD_COLOUR["mdlm"], label=rule)
-right_ax.set(xlabel="network calls per sentence", ylabel="sentences breaking it, %", title="Which rule breaks (ancestral)")
+right_ax.set(
+    xlabel="network calls per sentence",
+    ylabel="sentences breaking it, %",
+    title="Which rule breaks (ancestral)",
+)
 right_ax.legend()
 first = band(lambda T: f"ancestral {T}", lambda q: 100 * q["broken"])
 show(
@@ -362,7 +453,7 @@ show(
 )
 
 # %% [markdown]
-# Two things to see. The curve needs about as many calls as there are words before it flattens: this is the price of drawing several words together in a random order, and *no* training removes it: the perfect denoiser pays it too.
+# Two things to see. The curve needs about as many calls as there are words before it flattens: this is the price of drawing several words together in a random order, and *no* training removes it: the perfect denoiser pays it too. (A well *chosen* order is another matter: exercise 8.5.)
 # And an old heuristic, *reveal what you are surest of first*, buys a lot at equal cost, because words that are certain are not spoiled by being drawn together.
 # (It is a heuristic: it no longer samples from the model's distribution. Exercise 8.5 shows how it can collapse.)
 #
@@ -372,7 +463,11 @@ show(
 out = sample_masked(model, first_hitting(), (1, L), generator=lesson.generator(10), record=True)
 grid = trajectory([frame.tokens[0] for frame in out.trajectory], word, MASK)
 show(
-    token_grid(grid, [f"{k} calls" for k in range(len(grid))], "First-hitting sampling: one word per call, in a random order"),
+    token_grid(
+        grid,
+        [f"{k} calls" for k in range(len(grid))],
+        "First-hitting sampling: one word per call, in a random order",
+    ),
     f"Grid of {len(grid)} rows and {L} columns. It starts with all masks and ends with: {language.decode(out.tokens[0])}.",
     "Outlined: just revealed. Later words must agree with the ones already on the page.",
 )
@@ -403,9 +498,16 @@ masking_explorer(torch.stack([fox, *x[:3]]), process, model, word)
 
 # %%
 ladder = load_results("mdlm_ladder")
-names = {"continuous": "MDLM", "discrete": "− continuous time", "no_carry_over": "− carry-over", "no_zero_masking": "− zero masking"}
+names = {
+    "continuous": "MDLM",
+    "discrete": "− continuous time",
+    "no_carry_over": "− carry-over",
+    "no_zero_masking": "− zero masking",
+}
 paper = {"continuous": 27.04, "discrete": 27.19, "no_carry_over": 28.56, "no_zero_masking": 28.51}
-by_rung = {rung: torch.tensor([r["bound"] for r in ladder["runs"] if r["rung"] == rung]) for rung in names}
+by_rung = {
+    rung: torch.tensor([r["bound"] for r in ladder["runs"] if r["rung"] == rung]) for rung in names
+}
 exact_here = ladder["runs"][0]["exact"]
 fig, ax = plt.subplots(figsize=(7.2, 3.2))
 for row, values in enumerate(by_rung.values()):
@@ -413,10 +515,19 @@ for row, values in enumerate(by_rung.values()):
     ax.plot(values.mean(), row, "|", ms=18, color=METHOD_COLOUR["mdlm"])
 ax.axvline(exact_here, **{k: v for k, v in style_of("exact").items() if k != "marker"})
 ax.text(exact_here, -0.7, " exact", va="center")
-ax.set(yticks=range(4), yticklabels=[f"{names[r]}  (paper {paper[r]:.2f})" for r in names], ylim=(3.5, -1), xlabel="bound, nats per word")
+ax.set(
+    yticks=range(4),
+    yticklabels=[f"{names[r]}  (paper {paper[r]:.2f})" for r in names],
+    ylim=(3.5, -1),
+    xlabel="bound, nats per word",
+)
 ax.grid(axis="x")
 summary_line = "; ".join(f"{names[r]} {v.mean():.4f}" for r, v in by_rung.items())
-show(fig, f"Bounds of the four rungs over {len(by_rung['continuous'])} seeds: {summary_line}; exact {exact_here:.4f}.", f"Dots: seeds; bar: mean. In brackets the paper's perplexity on LM1B. Remake with `{ladder['command']}`.")
+show(
+    fig,
+    f"Bounds of the four rungs over {len(by_rung['continuous'])} seeds: {summary_line}; exact {exact_here:.4f}.",
+    f"Dots: seeds; bar: mean. In brackets the paper's perplexity on LM1B. Remake with `{ladder['command']}`.",
+)
 print(f"{'rung':20s}{'bound':>9s}{'± sd':>9s}{'difference from MDLM, per seed':>40s}")
 for rung, values in by_rung.items():
     difference = ", ".join(f"{d:+.4f}" for d in (values - by_rung["continuous"]))
@@ -436,16 +547,27 @@ print(f"of which copying the visible words, without carry-over: {copying.mean():
 # %%
 from difflm_core.studies.mdlm_ladder import train_rung
 
-copier = train_rung("no_carry_over", seed=0, steps=lesson.pick(250, 30), progress=lambda k: progress(range(k), "training without carry-over"))
+copier = train_rung(
+    "no_carry_over",
+    seed=0,
+    steps=lesson.pick(250, 30),
+    progress=lambda k: progress(range(k), "training without carry-over"),
+)
 check = language.sample(512, generator=lesson.generator(11))
 with torch.no_grad():
-    costs = {name: torch.nn.functional.cross_entropy(net(check).transpose(1, 2), check).item() for name, net in (("never asked", model), ("trained to copy", copier))}
+    costs = {
+        name: torch.nn.functional.cross_entropy(net(check).transpose(1, 2), check).item()
+        for name, net in (("never asked", model), ("trained to copy", copier))
+    }
 for name, cost in costs.items():
     print(f"copying a clean sentence, network {name:16s}: {cost:8.4f} nats per word")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("carry-over saves a network from learning to copy:", costs["never asked"] > 10 * costs["trained to copy"] or costs["never asked"] > 1)
+print(
+    "carry-over saves a network from learning to copy:",
+    costs["never asked"] > 10 * costs["trained to copy"] or costs["never asked"] > 1,
+)
 
 # %% [markdown]
 # ## 10 · Which $t$? Spread them
@@ -459,20 +581,45 @@ from difflm_core.objectives import independent_times
 
 fig, ax = plt.subplots(figsize=(7.2, 1.7))
 for height, draw in enumerate((independent_times, stratified_times)):
-    ax.plot(draw(24, lesson.generator(12)), [height] * 24, "|", ms=16, mew=2, color=METHOD_COLOUR["mdlm"] if height else GREY)
-ax.set(yticks=[0, 1], yticklabels=["independent", "stratified"], xlabel="t", ylim=(-0.6, 1.6), title="24 times for one batch")
+    ax.plot(
+        draw(24, lesson.generator(12)),
+        [height] * 24,
+        "|",
+        ms=16,
+        mew=2,
+        color=METHOD_COLOUR["mdlm"] if height else GREY,
+    )
+ax.set(
+    yticks=[0, 1],
+    yticklabels=["independent", "stratified"],
+    xlabel="t",
+    ylim=(-0.6, 1.6),
+    title="24 times for one batch",
+)
 ax.grid(False)
-show(fig, "Two rows of 24 marks between 0 and 1: independent times form clumps and gaps, stratified times are spread evenly.", "Clumps and gaps above are noise in the gradient.")
+show(
+    fig,
+    "Two rows of 24 marks between 0 and 1: independent times form clumps and gaps, stratified times are spread evenly.",
+    "Clumps and gaps above are noise in the gradient.",
+)
 
 noise = load_results("time_sampling")
-print(f"{'how t is chosen':20s}{'sd of the batch loss':>22s}{'variance of the gradient (independent = 1), 3 seeds':>56s}")
-baseline = {r["seed"]: r["same_texts"]["gradient_variance"] for r in noise["runs"] if r["way"] == "independent t"}
+print(
+    f"{'how t is chosen':20s}{'sd of the batch loss':>22s}{'variance of the gradient (independent = 1), 3 seeds':>56s}"
+)
+baseline = {
+    r["seed"]: r["same_texts"]["gradient_variance"] for r in noise["runs"] if r["way"] == "independent t"
+}
 for way in ("independent t", "stratified t", "stratified count"):
     chosen = [r for r in noise["runs"] if r["way"] == way]
     sd = sum(r["same_texts"]["loss_sd"] for r in chosen) / len(chosen)
-    ratios = "  ".join(f"{r['same_texts']['gradient_variance'] / baseline[r['seed']]:.2f}" for r in chosen)
+    ratios = "  ".join(
+        f"{r['same_texts']['gradient_variance'] / baseline[r['seed']]:.2f}" for r in chosen
+    )
     print(f"{way:20s}{sd:22.4f}{ratios:>56s}")
-print(f"(one batch of {noise['settings']['batch_size']} sentences, {noise['settings']['batches']} draws of the noise; remake with {noise['command']})")
+print(
+    f"(one batch of {noise['settings']['batch_size']} sentences, {noise['settings']['batches']} draws of the noise; remake with {noise['command']})"
+)
 
 # %% [markdown]
 # TIMES-TEXT
@@ -492,15 +639,21 @@ print(f"(one batch of {noise['settings']['batch_size']} sentences, {noise['setti
 from difflm_core.samplers import blocks, left_to_right, sample_ar, sample_discrete
 from difflm_core.training.course import course_checkpoint
 
-twin, _ = course_checkpoint("ar-tiny")  # the autoregressive twin: same network, causal attention, same training
+twin, _ = course_checkpoint(
+    "ar-tiny"
+)  # the autoregressive twin: same network, causal attention, same training
 T, n = lesson.pick(1000, 50), lesson.pick(200, 20)
 ways = {
     f"step by step, T = {T}": lambda g: sample_discrete(process, model, T, (n, L), generator=g),
-    "  ... with MDLM's cache": lambda g: sample_discrete(process, model, T, (n, L), generator=g, reuse=True),
+    "  ... with MDLM's cache": lambda g: sample_discrete(
+        process, model, T, (n, L), generator=g, reuse=True
+    ),
     f"  ... planned, T = {T}": lambda g: sample_masked(model, ancestral(T), (n, L), generator=g),
     "first-hitting": lambda g: sample_masked(model, first_hitting(), (n, L), generator=g),
     "most confident first, 4": lambda g: sample_masked(model, confidence(4), (n, L), generator=g),
-    "blocks of 4, 2 calls each": lambda g: sample_masked(model, blocks(4, confidence(2)), (n, L), generator=g),
+    "blocks of 4, 2 calls each": lambda g: sample_masked(
+        model, blocks(4, confidence(2)), (n, L), generator=g
+    ),
     "left to right": lambda g: sample_masked(model, left_to_right(), (n, L), generator=g),
     "autoregressive twin": lambda g: sample_ar(twin, (n, L), generator=g),
 }
@@ -539,12 +692,18 @@ from difflm_core.samplers.gumbel import LARGEST_GUMBEL, truncated_gumbel_probabi
 
 words = lesson.pick(50257, 5000)
 p = (3 * torch.randn(words, generator=lesson.generator(14), dtype=torch.float64)).softmax(-1)
-print(f"largest float32 Gumbel noise: {LARGEST_GUMBEL[torch.float32]:.2f};  float64: {LARGEST_GUMBEL[torch.float64]:.2f}")
+print(
+    f"largest float32 Gumbel noise: {LARGEST_GUMBEL[torch.float32]:.2f};  float64: {LARGEST_GUMBEL[torch.float64]:.2f}"
+)
 print(f"true entropy of the revealed word: {torch.special.entr(p).sum().item():.3f} nats\n")
-print(f"{'steps T':>8s}{'entropy in float32':>22s}{'words revealed, of what should be':>38s}{'entropy in float64':>22s}")
+print(
+    f"{'steps T':>8s}{'entropy in float32':>22s}{'words revealed, of what should be':>38s}{'entropy in float64':>22s}"
+)
 gumbel_entropy = []
 for steps_T in (64, 1000, 5000, 50000):
-    race = torch.cat([p / steps_T, torch.tensor([1 - 1 / steps_T], dtype=torch.float64)])  # first step: reveal with 1/T
+    race = torch.cat(
+        [p / steps_T, torch.tensor([1 - 1 / steps_T], dtype=torch.float64)]
+    )  # first step: reveal with 1/T
     line = []
     for dtype in (torch.float32, torch.float64):
         q = truncated_gumbel_probabilities(race, LARGEST_GUMBEL[dtype])[:-1]
@@ -554,7 +713,10 @@ for steps_T in (64, 1000, 5000, 50000):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("float32 loses entropy as steps grow:", all(a > b for a, b in zip(gumbel_entropy, gumbel_entropy[1:])))
+print(
+    "float32 loses entropy as steps grow:",
+    all(a > b for a, b in zip(gumbel_entropy, gumbel_entropy[1:])),
+)
 
 # %% [markdown]
 # This package draws by inverting the cumulative distribution with one float64 uniform number per word, and decides *whether* to reveal before it decides *what*: both halves of the bug are gone, and it is faster.
@@ -591,7 +753,9 @@ for name, way in progress(canvas_ways.items(), "sampling", total=len(canvas_ways
     out = way(lesson.generator(15))
     texts_out[name] = decode(tokenizer, out.tokens[0])
     report = judge_samples(out.tokens, lambda z: -autoregressive_nll(bard_ar, z).sum(1))
-    print(f"{name:20s} {out.network_calls.double().mean().item():5.1f} calls {time.perf_counter() - began:6.2f} s   perplexity for the twin {report.perplexity:7.1f}   entropy {report.entropy:.3f}   distinct-2 {report.distinct_2:.3f}")
+    print(
+        f"{name:20s} {out.network_calls.double().mean().item():5.1f} calls {time.perf_counter() - began:6.2f} s   perplexity for the twin {report.perplexity:7.1f}   entropy {report.entropy:.3f}   distinct-2 {report.distinct_2:.3f}"
+    )
 for name in ("4 calls", "first-hitting", "autoregressive twin"):
     print(f"\n--- {name}\n{texts_out[name]}")
 
@@ -609,13 +773,18 @@ left_ids, right_ids = encode(tokenizer, line), encode(tokenizer, after)
 hole = torch.full((6,), bard.V)
 middle = torch.cat([left_ids, hole, right_ids])[:length][None]
 prompt = torch.cat([middle, torch.full((1, length - middle.shape[1]), bard.V)], dim=1)
-filled = sample_masked(bard, first_hitting(), (1, length), prompt=prompt, generator=lesson.generator(16), temperature=0.7)
+filled = sample_masked(
+    bard, first_hitting(), (1, length), prompt=prompt, generator=lesson.generator(16), temperature=0.7
+)
 print(decode(tokenizer, prompt[0]), "\n\n->\n")
 print(decode(tokenizer, filled.tokens[0]))
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("every given token was kept:", bool((filled.tokens[prompt != bard.V] == prompt[prompt != bard.V]).all()))
+print(
+    "every given token was kept:",
+    bool((filled.tokens[prompt != bard.V] == prompt[prompt != bard.V]).all()),
+)
 
 # %% [markdown]
 # ## 14 · Exercises
@@ -636,6 +805,7 @@ from difflm_core.samplers import Sample, draw
 #
 # In $\mathcal L$ the weight is $w(t) = -\alpha'_t / (1 - \alpha_t)$. A schedule object knows `schedule.alpha(t)` and `schedule.dalpha(t)` (the derivative
 # $\alpha'_t$), both for tensors $t$. Write the weight for *any* schedule.
+
 
 # %%
 def weight(schedule, t):
@@ -667,6 +837,7 @@ for schedule in (Linear(), Cosine()):
 #
 # **Predict** before you write: by what do you divide at the end, the number of masked tokens or of all tokens?
 
+
 # %%
 def training_loss(model, x, mask_id, generator=None):
     """Exercise 8.2: the masked-diffusion loss of a batch x (B, L), one number in nats per token, to be differentiated."""
@@ -684,8 +855,12 @@ def training_loss(model, x, mask_id, generator=None):
 ex8_2.run(training_loss)
 training_loss = ex8_2.answer_or_reference(training_loss)
 with torch.no_grad():
-    found = torch.stack([training_loss(perfect, b, MASK, lesson.generator(20 + i)) for i, b in enumerate(texts[:4])]).mean()
-print(f"this loss of the perfect denoiser: {found:.3f} nats per token (one draw of t each); exact entropy {entropy:.3f}")
+    found = torch.stack(
+        [training_loss(perfect, b, MASK, lesson.generator(20 + i)) for i, b in enumerate(texts[:4])]
+    ).mean()
+print(
+    f"this loss of the perfect denoiser: {found:.3f} nats per token (one draw of t each); exact entropy {entropy:.3f}"
+)
 
 # %% [markdown] tags=["solution"]
 # **Why.** All tokens, $B \cdot L$. About $tL$ tokens of a sentence are masked, and dividing their sum by $t$ already makes up for the others: the result
@@ -701,6 +876,7 @@ print(f"this loss of the perfect denoiser: {found:.3f} nats per token (one draw 
 # One ancestral step from time $t$ to $s < t$ on the linear schedule. `s` and `t` are numbers, `z` is $(B, L)$ with masks, `logits` $(B, L, V)$ the network's
 # answer to it. What is visible stays; each mask is revealed with the probability that you computed in section 3, and a revealed token is drawn from
 # `softmax(logits)`. Return a new tensor. (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor.)
+
 
 # %%
 def reverse_step(z, logits, s, t, mask_id, generator=None):
@@ -720,7 +896,9 @@ z = torch.full((n, L), MASK)
 with torch.no_grad():
     for i in range(T, 0, -1):
         z = reverse_step(z, model(z, torch.full((n,), i / T)), (i - 1) / T, i / T, MASK, generator)
-print(f"{T} of these steps with the trained model: {1 - language.grammatical(z).double().mean().item():.1%} of {n} sentences broken")
+print(
+    f"{T} of these steps with the trained model: {1 - language.grammatical(z).double().mean().item():.1%} of {n} sentences broken"
+)
 
 # %% [markdown] tags=["solution"]
 # **Why.** A token is masked at $s$ with probability $s$, at $t$ with probability $t$, and once masked it stays masked. So of the tokens masked at $t$ a share $s/t$ is
@@ -735,6 +913,7 @@ print(f"{T} of these steps with the trained model: {1 - language.grammatical(z).
 # With very short steps most of them reveal nothing. Skip them: on the linear schedule each of the $n$ tokens that are masked at time $t$ is revealed at its own
 # moment, uniform on $(0, t)$. Going down from $t$, the *first* of these moments is where the network is needed next. Make this time out of one uniform number
 # $u$. (Hint for the maths: when is it below $v$?)
+
 
 # %%
 def next_time(t, n, u):
@@ -772,12 +951,18 @@ print("average moments of the twelve words:", " ".join(f"{moment:.2f}" for momen
 #
 # **Predict:** what is the least share of broken sentences that four calls can reach with a *perfect* network: 50 %, 10 %, 0 %?
 
+
 # %%
 def my_sampler(denoiser, shape, generator=None):
     """Exercise 8.5: a Sample of (B, L) = shape tokens with at most 4 network calls for every row."""
     ### BEGIN SOLUTION
     z = torch.full(shape, denoiser.V)
-    groups = [[8, 10], [3, 7], [0, 1, 4, 5, 9], [2, 6, 11]]  # the words of a group decide nothing about each other
+    groups = [
+        [8, 10],
+        [3, 7],
+        [0, 1, 4, 5, 9],
+        [2, 6, 11],
+    ]  # the words of a group decide nothing about each other
     for group in groups:
         t = (z == denoiser.V).float().mean(1)  # (B,), the share still masked
         logits = denoiser(z, t)[:, group]  # (B, group, V)
@@ -820,15 +1005,25 @@ summary()
 
 # %%
 big = RECIPES["mdlm-lm1b"][1]
-trunk = 12 * big.size.layers * big.size.width**2  # weights of attention (4 D^2) and MLP (8 D^2) in each layer
+trunk = (
+    12 * big.size.layers * big.size.width**2
+)  # weights of attention (4 D^2) and MLP (8 D^2) in each layer
 vocabulary = 30522
-head_flops = 6 * 0.5 * big.size.width * vocabulary  # the output layer runs on masked positions only: half of them on average
+head_flops = (
+    6 * 0.5 * big.size.width * vocabulary
+)  # the output layer runs on masked positions only: half of them on average
 attention = 12 * big.size.layers * big.size.width * big.data.length
 tokens = big.steps * big.batch_size * big.data.length
 flops = tokens * (6 * trunk + head_flops + attention)
-print(f"{trunk / 1e6:.0f} M weights in the trunk, {2 * vocabulary * big.size.width / 1e6:.0f} M in embedding and head")
-print(f"{big.steps:,} steps x {big.batch_size} x {big.data.length} = {tokens / 1e9:.1f} billion positions, {flops:.2e} FLOPs")
-print(f"at 40 % of the 989 TFLOP/s (bfloat16) that an H100's data sheet gives: {flops / (0.4 * 989e12) / 3600:.0f} GPU-hours")
+print(
+    f"{trunk / 1e6:.0f} M weights in the trunk, {2 * vocabulary * big.size.width / 1e6:.0f} M in embedding and head"
+)
+print(
+    f"{big.steps:,} steps x {big.batch_size} x {big.data.length} = {tokens / 1e9:.1f} billion positions, {flops:.2e} FLOPs"
+)
+print(
+    f"at 40 % of the 989 TFLOP/s (bfloat16) that an H100's data sheet gives: {flops / (0.4 * 989e12) / 3600:.0f} GPU-hours"
+)
 
 # %% [markdown]
 # The number to expect: perplexity at most 27.04 on LM1B with padded sentences, 31.8 with packed ones as here (Sahoo et al. 2024; Sahoo et al. 2025), at about half of these positions by the paper's own count;
