@@ -361,6 +361,7 @@ for attempt in range(5):
 MANY = replace(TINY, steps=30, checkpoint_every=1, size=replace(SIZE, dropout=0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_at_any_moment(tmp_path):
     """One process forks the runs, so that each dies within a fraction of a second of its start."""

@@ -1,6 +1,7 @@
 """`python -m difflm_core.training`: what it prints, what it keeps, and one sentence for everything that goes wrong."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from tiny_runs import ON_THE_COMMAND_LINE, at_call, everything, interrupt, write
 
 from difflm_core.data.toy_language import toy_language
 from difflm_core.evaluation import estimate_nelbo
-from difflm_core.training import RECIPES, __main__, report
+from difflm_core.training import RECIPES, Masked, __main__, report
 from difflm_core.training.__main__ import main
 from difflm_core.training.checkpoints import checkpoints, load_model
 from difflm_core.training.state import State
@@ -101,6 +102,18 @@ def test_interrupted_outside_training(capsys, monkeypatch, short_report):
     assert status == 130 and err.endswith(f"Interrupted. The newest checkpoint is {newest}.\n")
 
 
+def test_a_bad_number(capsys, monkeypatch):
+    def loss(task, model, x, generator=None):
+        return model(x, None).sum(-1) * math.nan
+
+    monkeypatch.setattr(Masked, "loss", loss)
+    status, _, err = told(capsys, "mdlm-tiny", "--steps", 3, *ON_THE_COMMAND_LINE)
+    said = err.splitlines()[-1]  # after the progress bar
+    assert status == 1 and said.startswith("Stopped: The loss of step 1 is nan (batch row 0: '")
+    assert "no checkpoint had been written yet" in said and "Traceback" not in err
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_real_ctrl_c(tmp_path, capsys, monkeypatch):
     command = ["mdlm-tiny", "--steps", "100000", "--checkpoint-every", "5", "--folder", str(tmp_path / "run")]

@@ -27,7 +27,17 @@ from torch.optim.swa_utils import AveragedModel
 from difflm_core.data.toy_language import toy_language
 from difflm_core.evaluation import Estimate
 from difflm_core.samplers import Sample
-from difflm_core.training import Autoregressive, Masked, Recipe, ToyLanguage, TrainingStopped, evaluate, loop, train
+from difflm_core.training import (
+    Autoregressive,
+    Hybrid,
+    Masked,
+    Recipe,
+    ToyLanguage,
+    TrainingStopped,
+    evaluate,
+    loop,
+    train,
+)
 from difflm_core.training import report as reports
 from difflm_core.training.checkpoints import checkpoints, load_model
 from difflm_core.training.resume import differences, plain
@@ -51,6 +61,7 @@ def recipes(text):
         "twin, dropout": replace(TINY, task=Autoregressive(), size=replace(SIZE, dropout=0.2)),
         "characters, dropout": replace(on_text(text), size=replace(SIZE, dropout=0.2)),
         "bpe": on_text(text, bpe=300),
+        "hybrid noise": replace(TINY, task=Hybrid()),
         "passes": replace(on_text(text), batch_size=500),  # several shuffled passes in twelve steps
     }
 

@@ -80,7 +80,7 @@ def train_error_predictor(
     """Train the predictor in place on drafts of the frozen denoiser; returns the loss of every step (nats per token).
 
     AdamW on what the predictor does not freeze, with warm-up and cosine. Raises `TrainingStopped` before a
-    loss that is not finite touches the weights.
+    loss or gradient that is not finite touches the weights.
     """
     device = next(predictor.parameters()).device
     weights = [p for p in predictor.parameters() if p.requires_grad]
@@ -102,7 +102,12 @@ def train_error_predictor(
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0).item()
+        if not math.isfinite(norm):
+            raise TrainingStopped(
+                f"The error predictor's gradient at step {step + 1} has norm {norm}: try a lower learning rate than "
+                f"{learning_rate}."
+            )
         optimizer.step()
         rate.step()
         losses.append(loss.item())

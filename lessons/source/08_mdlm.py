@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from difflm_core.classroom.lesson import load_results, progress, samples_table, setup, show
-from difflm_core.classroom.plots import GREY, METHOD_COLOUR, style_of, token_grid
+from difflm_core.classroom.plots import style_of, token_grid
 from difflm_core.classroom.sentences import sentence, trajectory
 from difflm_core.data.toy_language import toy_language
 
@@ -389,73 +389,16 @@ for name, share in shares.items():
 # and the sentences hold. What broke, exactly? The grammar can tell.
 
 # %%
-results = load_results("tiny_seeds")
-runs = [r for r in results["runs"] if r["recipe"] == "mdlm-tiny"]
-steps = [int(name.split()[1]) for name in runs[0]["samplers"] if name.startswith("ancestral")]
+from difflm_core.classroom.pictures import lesson_08 as pictures
 
-
-def band(key, value):
-    """(calls, mean, lowest, highest) over the stored seeds of samplers named key(T)."""
-    table = torch.tensor(
-        [[value(r["samplers"][key(T)]) for T in steps if key(T) in r["samplers"]] for r in runs]
-    )
-    calls = torch.tensor(
-        [
-            [r["samplers"][key(T)]["network_calls"] for T in steps if key(T) in r["samplers"]]
-            for r in runs
-        ]
-    ).mean(0)
-    return calls, table.mean(0), table.min(0).values, table.max(0).values
-
-
-fig, (left, right_ax) = plt.subplots(1, 2, figsize=(10, 3.8))
-for label, key, colour in (
-    ("ancestral", lambda T: f"ancestral {T}", METHOD_COLOUR["mdlm"]),
-    ("most confident first", lambda T: f"confidence {T}", METHOD_COLOUR["block"]),
-):
-    calls, mean, low, high = band(key, lambda q: 100 * q["broken"])
-    left.plot(calls, mean, marker="o", color=colour, label=label)
-    left.fill_between(calls, low, high, color=colour, alpha=0.2, lw=0)
-ar = [
-    100 * r["samplers"]["autoregressive"]["broken"] for r in results["runs"] if r["recipe"] == "ar-tiny"
-]
-left.plot(
-    [12], [sum(ar) / len(ar)], marker="D", ls="", color=METHOD_COLOUR["ar"], label="autoregressive twin"
-)
-left.set(
-    xlabel="network calls per sentence",
-    ylabel="broken sentences, %",
-    title="Quality costs network calls",
-    ylim=(0, 102),
-)
-left.legend()
-for rule, dashes in (
-    ("word order", "-"),
-    ("subject number", "--"),
-    ("colour", ":"),
-    ("object number", "-."),
-):
-    calls, mean, *_ = band(
-        lambda T: f"ancestral {T}", lambda q, rule=rule: 100 * q["broken_rules"][rule]
-    )
-    right_ax.plot(calls, mean, ls=dashes, color=METHOD_COLOUR["mdlm"], label=rule)
-right_ax.set(
-    xlabel="network calls per sentence",
-    ylabel="sentences breaking it, %",
-    title="Which rule breaks (ancestral)",
-)
-right_ax.legend()
-first = band(lambda T: f"ancestral {T}", lambda q: 100 * q["broken"])
-show(
-    fig,
-    f"Left: broken sentences fall from {first[1][0]:.0f} % at one network call to {first[1][-1]:.0f} % at {first[0][-1]:.1f} calls for ancestral sampling; choosing the most confident words first is lower at equal calls; the autoregressive twin at 12 calls has {sum(ar) / len(ar):.1f} %. Right: all four rules are broken less with more calls.",
-    f"2,000 samples each, mean and range of {len(runs)} trained models (stored study; remake it with `{results['command']}`).",
-)
+study = load_results("tiny_seeds")
+show(*pictures.quality_against_calls(study))
+print(pictures.variety(study))
 
 # %% [markdown]
 # Two things to see. The curve needs about as many calls as there are words before it flattens: this is the price of drawing several words together in a random order, and *no* training removes it: the perfect denoiser pays it too. (A well *chosen* order is another matter: exercise 8.5.)
 # And an old heuristic, *reveal what you are surest of first*, buys a lot at equal cost, because words that are certain are not spoiled by being drawn together.
-# (It is a heuristic: it no longer samples from the model's distribution. Exercise 8.5 shows how it can collapse.)
+# It is a heuristic, though: it no longer samples from the model's distribution. The table shows what it pays with: with twelve calls it breaks almost nothing, and repeats itself.
 #
 # Here is one sentence being written, position by position:
 
@@ -497,43 +440,9 @@ masking_explorer(torch.stack([fox, *x[:3]]), process, model, word)
 # **Predict** the order on our toy language, where 0.24 M parameters are enough to come close to the entropy. Which of the four costs can be (almost) zero here?
 
 # %%
-ladder = load_results("mdlm_ladder")
-names = {
-    "continuous": "MDLM",
-    "discrete": "− continuous time",
-    "no_carry_over": "− carry-over",
-    "no_zero_masking": "− zero masking",
-}
-paper = {"continuous": 27.04, "discrete": 27.19, "no_carry_over": 28.56, "no_zero_masking": 28.51}
-by_rung = {
-    rung: torch.tensor([r["bound"] for r in ladder["runs"] if r["rung"] == rung]) for rung in names
-}
-exact_here = ladder["runs"][0]["exact"]
-fig, ax = plt.subplots(figsize=(7.2, 3.2))
-for row, values in enumerate(by_rung.values()):
-    ax.plot(values, [row] * len(values), "o", color=METHOD_COLOUR["mdlm"], alpha=0.6)
-    ax.plot(values.mean(), row, "|", ms=18, color=METHOD_COLOUR["mdlm"])
-ax.axvline(exact_here, **{k: v for k, v in style_of("exact").items() if k != "marker"})
-ax.text(exact_here, -0.7, " exact", va="center")
-ax.set(
-    yticks=range(4),
-    yticklabels=[f"{names[r]}  (paper {paper[r]:.2f})" for r in names],
-    ylim=(3.5, -1),
-    xlabel="bound, nats per word",
-)
-ax.grid(axis="x")
-summary_line = "; ".join(f"{names[r]} {v.mean():.4f}" for r, v in by_rung.items())
-show(
-    fig,
-    f"Bounds of the four rungs over {len(by_rung['continuous'])} seeds: {summary_line}; exact {exact_here:.4f}.",
-    f"Dots: seeds; bar: mean. In brackets the paper's perplexity on LM1B. Remake with `{ladder['command']}`.",
-)
-print(f"{'rung':20s}{'bound':>9s}{'± sd':>9s}{'difference from MDLM, per seed':>40s}")
-for rung, values in by_rung.items():
-    difference = ", ".join(f"{d:+.4f}" for d in (values - by_rung["continuous"]))
-    print(f"{names[rung]:20s}{values.mean():9.4f}{values.std():9.4f}{difference:>40s}")
-copying = torch.tensor([r["copying"] for r in ladder["runs"] if r["rung"] == "no_carry_over"])
-print(f"of which copying the visible words, without carry-over: {copying.mean():.4f} nats per word")
+study = load_results("mdlm_ladder")
+show(*pictures.ladder(study))
+print(pictures.ladder_table(study))
 
 # %% [markdown]
 # The order is the paper's, in every seed, and so is its surprise: the last rung is no worse than the one before. Look at the sizes, though. Continuous time is worth next to nothing against 1,000
@@ -579,47 +488,9 @@ print(
 # %%
 from difflm_core.objectives import independent_times
 
-fig, ax = plt.subplots(figsize=(7.2, 1.7))
-for height, draw in enumerate((independent_times, stratified_times)):
-    ax.plot(
-        draw(24, lesson.generator(12)),
-        [height] * 24,
-        "|",
-        ms=16,
-        mew=2,
-        color=METHOD_COLOUR["mdlm"] if height else GREY,
-    )
-ax.set(
-    yticks=[0, 1],
-    yticklabels=["independent", "stratified"],
-    xlabel="t",
-    ylim=(-0.6, 1.6),
-    title="24 times for one batch",
-)
-ax.grid(False)
-show(
-    fig,
-    "Two rows of 24 marks between 0 and 1: independent times form clumps and gaps, stratified times are spread evenly.",
-    "Clumps and gaps above are noise in the gradient.",
-)
-
-noise = load_results("time_sampling")
-print(
-    f"{'how t is chosen':20s}{'sd of the batch loss':>22s}{'variance of the gradient (independent = 1), 3 seeds':>56s}"
-)
-baseline = {
-    r["seed"]: r["same_texts"]["gradient_variance"] for r in noise["runs"] if r["way"] == "independent t"
-}
-for way in ("independent t", "stratified t", "stratified count"):
-    chosen = [r for r in noise["runs"] if r["way"] == way]
-    sd = sum(r["same_texts"]["loss_sd"] for r in chosen) / len(chosen)
-    ratios = "  ".join(
-        f"{r['same_texts']['gradient_variance'] / baseline[r['seed']]:.2f}" for r in chosen
-    )
-    print(f"{way:20s}{sd:22.4f}{ratios:>56s}")
-print(
-    f"(one batch of {noise['settings']['batch_size']} sentences, {noise['settings']['batches']} draws of the noise; remake with {noise['command']})"
-)
+ways = {"independent": independent_times, "stratified": stratified_times}
+show(*pictures.times({name: times(24, lesson.generator(12)) for name, times in ways.items()}))
+print(pictures.time_noise(load_results("time_sampling")))
 
 # %% [markdown]
 # TIMES-TEXT
