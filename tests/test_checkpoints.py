@@ -149,7 +149,7 @@ DAMAGE = {
     "config cut": (cut("config.json", 0.5), ValueError, "config.json is not valid JSON"),
     "config empty": (write("config.json", ""), ValueError, "config.json is not valid JSON"),
     "config a list": (write("config.json", "[1]"), ValueError, "config.json holds no settings"),
-    "config of something else": (write("config.json", "{}"), ValueError, "not describe a model .KeyError|no training state"),
+    "config of something else": (write("config.json", "{}"), ValueError, "describe a model .KeyError|no training"),
     "unknown setting": (config(depth=3), ValueError, "does not describe a model .*depth"),
     "setting of another type": (config(V="many"), ValueError, "does not describe a model"),
     "weights missing": (remove("model.safetensors"), FileNotFoundError, "model.safetensors is missing"),

@@ -233,3 +233,11 @@ def test_other_bad_input_is_refused():
         masked(1)
     with pytest.raises(ValueError, match="runs from 0.99"):
         masked(V, Sqrt())
+
+
+@pytest.mark.parametrize("edge, token", [(0.0, 1), (1 - 2.0**-53, 2)])
+def test_steps_with_extreme_uniform_numbers_stay_on_possible_tokens(edge, token, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, edge, dtype=torch.float64))
+    x_hat = torch.tensor([[[0.0, 0.5, 0.5, 0.0]]])
+    z_s = masked(V).step(torch.tensor([[V]]), x_hat, torch.tensor([0.0]), torch.tensor([0.5]))
+    assert z_s.item() == token

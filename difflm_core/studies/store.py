@@ -32,6 +32,13 @@ def save(name: str, settings: dict, runs: list[dict], seconds: float) -> Path:
     return path
 
 
+def finished(run):
+    """The run, or the end of the study if it was interrupted: half-trained models make no results."""
+    if not run.finished:
+        raise SystemExit(130)
+    return run
+
+
 def made_on() -> dict:
     return {
         "code": code_version(),

@@ -53,7 +53,7 @@ def main() -> None:
     started, runs = time.perf_counter(), []
     language = toy_language()
     for seed in SEEDS:
-        model = train(replace(RECIPES["mdlm-tiny"][1], seed=seed, steps=SETTINGS["train_steps"])).model
+        model = store.finished(train(replace(RECIPES["mdlm-tiny"][1], seed=seed, steps=SETTINGS["train_steps"]))).model
         for name, loss in ways(masked(language.V)).items():
             # The same texts for every way, so that only the noise of the objective differs; then one text again and
             # again, to see that noise alone.

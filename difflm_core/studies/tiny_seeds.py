@@ -58,7 +58,7 @@ def main() -> None:
         for name in ("mdlm-tiny", "ar-tiny"):
             recipe = replace(RECIPES[name][1], seed=seed)
             began = time.perf_counter()
-            model = train(recipe).model
+            model = store.finished(train(recipe)).model
             run = {
                 "recipe": name,
                 "seed": seed,
