@@ -377,6 +377,5 @@ def test_the_careful_editor_is_the_posterior():
     x = LANGUAGE.sample(4, generator=torch.Generator().manual_seed(0))
     t = torch.full((4,), 0.05)
     posterior = LANGUAGE.denoiser(PROCESS)
-    for editor in (eight_calls.Careful, WithOwnToken):
-        ours = editor(LeaveOneOut(posterior, PROCESS), PROCESS).hidden(x, t).softmax(-1)
-        assert torch.allclose(ours, posterior(x, t).softmax(-1), atol=1e-6)
+    ours = WithOwnToken(LeaveOneOut(posterior, PROCESS), PROCESS).hidden(x, t).softmax(-1)
+    assert torch.allclose(ours, posterior(x, t).softmax(-1), atol=1e-6)

@@ -17,21 +17,22 @@ from difflm_core.models import LeaveOneOut
 from difflm_core.processes import hybrid
 from difflm_core.samplers import sample_discrete, self_correct
 from difflm_core.studies import store
-from difflm_core.training import Hybrid, Recipe, Size, Weights, train
+from difflm_core.training import Hybrid, Recipe, Size, ToyLanguage, Weights, train
 
 SETTINGS = {
     "p_uniform": [0.0, 0.1, 0.2, 0.5],
     "weighted_at": 0.2,  # the share of random tokens at which the weightings are compared
-    "train_steps": 500,
+    "train_steps": 400,
     "steps": [2, 4, 8, 16],
     "samples": 1000,
-    "exact_samples": 400,
+    "exact_samples": 128,
     "draft_steps": 4,
     "iterations": 12,
     "temperature": 0.1,
-    "t0": 0.01,
+    "t0": 0.01,  # GIDD's
+    "t0_with_own_token": 0.1,  # an editor that trusts the text must be told how far
     "sentences": 4096,
-    "draws": 16,
+    "draws": 8,
 }
 SEEDS = (0, 1, 2)
 
@@ -56,7 +57,7 @@ class WithOwnToken:
 def recipe_of(p_uniform: float, weights: Weights, seed: int) -> Recipe:
     steps = SETTINGS["train_steps"]
     task, size = Hybrid(p_uniform, weights), Size(time_conditioning=True)
-    return Recipe(task=task, size=size, steps=steps, seed=seed, evaluate_every=steps)
+    return Recipe(task=task, data=ToyLanguage(256), size=size, steps=steps, seed=seed, evaluate_every=steps)
 
 
 def bound_of(p_uniform: float, model) -> dict:
@@ -96,23 +97,34 @@ def drafts_by_steps(process, denoiser, samples: int, seed: int) -> dict[str, dic
 
 
 def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
-    """The same drafts corrected by what the others say, and by that with the token itself."""
+    """The same drafts corrected by what the others say, and by that with the token itself; and what either editor does
+    to true sentences.
+    """
     shape, generator = (samples, toy_language().length), torch.Generator().manual_seed(seed)
     draft = sample_discrete(process, denoiser, SETTINGS["draft_steps"], shape, generator=generator).tokens
-    editors = {"others": denoiser}
-    if process.has_uniform:
-        editors["with own token"] = WithOwnToken(denoiser, process)
+    truth = toy_language().sample(samples, generator=generator)
+    # A network of masks alone has no noise of its own that writes wrong tokens: it borrows one.
+    trust = process if process.has_uniform else hybrid(process.V, SETTINGS["weighted_at"])
+    editors = {
+        "others": (denoiser, SETTINGS["t0"]),
+        "with own token": (WithOwnToken(denoiser, trust), SETTINGS["t0_with_own_token"]),
+    }
     results = {"before": quality(draft)}
-    for name, editor in editors.items():
-        out = self_correct(
-            editor, draft, SETTINGS["iterations"], temperature=SETTINGS["temperature"], t0=SETTINGS["t0"],
-            generator=torch.Generator().manual_seed(seed),
+    for name, (editor, t0) in editors.items():
+        out, harm = (
+            self_correct(
+                editor, text, SETTINGS["iterations"], temperature=SETTINGS["temperature"], t0=t0,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            for text in (draft, truth)
         )  # fmt: skip
         results[name] = quality(out.tokens) | {
             "self_accuracy_before": out.self_accuracy[0].mean().item(),
             "self_accuracy_after": out.self_accuracy[-1].mean().item(),
             "changes": out.changes.double().mean().item(),
             "network_calls": out.network_calls.double().mean().item(),
+            "true_broken": quality(harm.tokens)["broken"],
+            "true_changes": harm.changes.double().mean().item(),
         }
     return results
 
@@ -120,7 +132,7 @@ def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
 def trained(p_uniform: float, weights: Weights, seed: int) -> dict:
     began = time.perf_counter()
     recipe = recipe_of(p_uniform, weights, seed)
-    model = train(recipe).model
+    model = store.finished(train(recipe)).model
     seconds = round(time.perf_counter() - began)
     row = {"network": "trained", "p_uniform": p_uniform, "weights": weights.value, "seed": seed}
     row |= {"train_seconds": seconds, **bound_of(p_uniform, model)}
@@ -138,7 +150,8 @@ def perfect(p_uniform: float, seed: int) -> dict:
     denoiser = LeaveOneOut(language.denoiser(process), process)
     row = {"network": "exact", "p_uniform": p_uniform, "seed": seed}
     row["samplers"] = drafts_by_steps(process, denoiser, SETTINGS["exact_samples"], seed)
-    row["correction"] = corrections(process, denoiser, SETTINGS["exact_samples"], seed)
+    if process.has_uniform:  # under masks alone a broken text is impossible, and nothing can be said about it
+        row["correction"] = corrections(process, denoiser, SETTINGS["exact_samples"], seed)
     return row
 
 

@@ -24,11 +24,10 @@ import math
 import time
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import torch
 
 from difflm_core.classroom.lesson import load_results, progress, samples_table, setup, show
-from difflm_core.classroom.plots import style_of, token_grid
+from difflm_core.classroom.plots import token_grid
 from difflm_core.classroom.sentences import sentence, trajectory
 from difflm_core.data.toy_language import toy_language
 
@@ -323,33 +322,17 @@ run = train(recipe)
 model = run.model
 
 # %%
+from difflm_core.classroom.pictures import lesson_08 as pictures
+
 entropy = language.entropy() / L
-fig, ax = plt.subplots()
-seen = [row["step"] for row in run.history]
-ax.errorbar(
-    seen,
-    [row["bound"] for row in run.history],
-    [2 * row["standard_error"] for row in run.history],
-    label="bound (±2 s.e.)",
-    **style_of("mdlm"),
-)
-ax.plot([0, seen[-1]], [entropy, entropy], label="exact entropy", **style_of("exact"))
-ax.set(
-    xlabel="training step",
-    ylabel="nats per word",
-    title="The bound falls to the entropy, and stops there",
-)
-ax.legend()
-show(
-    fig,
-    f"The bound on held-out sentences falls from {run.history[0]['bound']:.2f} to {run.history[-1]['bound']:.2f} nats per word, close to the exact entropy of {entropy:.3f}.",
-    "Each point: 4,096 held-out sentences, 4 draws of the noise.",
-)
+show(*pictures.training_curve(run.history, entropy))
 final = show_bound(
     "trained model, on fresh sentences", lambda x, t, g: masked_nelbo_by_count(process, model, x, t, g)
 )
 print(f"{'exact -log p of the same sentences':44s} {exact:.4f}")
-print(f"{'the model pays for what it has not learned':44s} {final.mean - exact:+.4f} ± {final.standard_error:.4f}")
+print(
+    f"{'the model pays for what it has not learned':44s} {final.mean - exact:+.4f} ± {final.standard_error:.4f}"
+)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -388,8 +371,6 @@ for name, share in shares.items():
 # and the sentences hold. What broke, exactly? The grammar can tell.
 
 # %%
-from difflm_core.classroom.pictures import lesson_08 as pictures
-
 study = load_results("tiny_seeds")
 show(*pictures.quality_against_calls(study))
 print(pictures.variety(study))
@@ -610,7 +591,9 @@ TRAIN_IT = False
 bard, tokenizer = course_checkpoint("mdlm-shakespeare")
 bard_ar, _ = course_checkpoint("ar-shakespeare")
 for name in ("mdlm-shakespeare", "ar-shakespeare"):
-    print(f"{name:18s} {read_about(CHECKPOINTS / name)['bound']:.2f} nats per token on plays that it has not read")
+    print(
+        f"{name:18s} {read_about(CHECKPOINTS / name)['bound']:.2f} nats per token on plays that it has not read"
+    )
 if TRAIN_IT:
     bard = train(RECIPES["mdlm-shakespeare"][1]).model
 print()
@@ -625,13 +608,18 @@ canvas_ways = {
     "autoregressive twin": lambda g: sample_ar(bard_ar, (n, length), generator=g),
 }
 texts_out = {}
+print(
+    f"{'sampler':20s}{'calls':>7s}{'seconds':>9s}{'perplexity (twin)':>20s}{'entropy':>10s}{'distinct-2':>12s}"
+)
 for name, way in progress(canvas_ways.items(), "sampling", total=len(canvas_ways)):
     began = time.perf_counter()
     out = way(lesson.generator(15))
     texts_out[name] = decode(tokenizer, out.tokens[0])
     report = judge_samples(out.tokens, lambda z: -autoregressive_nll(bard_ar, z).sum(1))
+    seconds = time.perf_counter() - began
+    calls = out.network_calls.double().mean().item()
     print(
-        f"{name:20s} {out.network_calls.double().mean().item():5.1f} calls {time.perf_counter() - began:6.2f} s   perplexity for the twin {report.perplexity:7.1f}   entropy {report.entropy:.3f}   distinct-2 {report.distinct_2:.3f}"
+        f"{name:20s}{calls:7.1f}{seconds:9.2f}{report.perplexity:20.1f}{report.entropy:10.3f}{report.distinct_2:12.3f}"
     )
 for name in ("4 calls", "first-hitting", "autoregressive twin"):
     print(f"\n--- {name}\n{texts_out[name]}")

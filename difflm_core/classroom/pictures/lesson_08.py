@@ -4,7 +4,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from difflm_core.classroom.plots import BLACK, METHOD_COLOUR
+from difflm_core.classroom.plots import BLACK, METHOD_COLOUR, style_of
 
 Picture = tuple[Figure, str, str]
 RUNGS = {  # name in the study: (name in the picture, the paper's perplexity on LM1B: MDLM Table 8)
@@ -13,6 +13,19 @@ RUNGS = {  # name in the study: (name in the picture, the paper's perplexity on 
     "no_carry_over": ("− carry-over", 28.56),
     "no_zero_masking": ("− zero masking", 28.51),
 }
+
+
+def training_curve(history: list[dict], entropy: float) -> Picture:
+    """The bound on held-out sentences while a run trains, and the entropy that it cannot pass."""
+    fig, ax = plt.subplots()
+    steps, bounds = [row["step"] for row in history], [row["bound"] for row in history]
+    spread = [2 * row["standard_error"] for row in history]
+    ax.errorbar(steps, bounds, spread, label="bound, ±2 s.e.", **style_of("mdlm"))
+    ax.plot([0, steps[-1]], [entropy, entropy], label="exact entropy", **style_of("exact"))
+    ax.set(xlabel="training step", ylabel="nats per word", title="The bound falls to the entropy, and stops there")
+    ax.legend()
+    alt = f"The bound falls from {bounds[0]:.2f} to {bounds[-1]:.3f} nats per word; the entropy is {entropy:.3f}."
+    return fig, alt, "Each point: the same held-out sentences, four draws of the noise."
 
 
 def quality_against_calls(study: dict) -> Picture:

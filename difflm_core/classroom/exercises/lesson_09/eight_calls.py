@@ -14,6 +14,7 @@ from torch import Tensor
 from difflm_core.classroom.checks import Check
 from difflm_core.classroom.exercises.spies import Counter, Spy, seeded
 from difflm_core.samplers import Sample, sample_discrete, self_correct
+from difflm_core.studies.gidd_sweep import WithOwnToken
 
 CALLS = 8
 DISTINCT, SPREAD, BROKEN = 0.9, 0.93, 0.5  # least distinct share, least spread, most broken; the last two are relative
@@ -123,26 +124,10 @@ def check_broken(broken: float, plain: float):
     assert broken <= BROKEN * plain, f"{said}. Better, but ask for at most half as many."
 
 
-class Careful:
-    """What the others say, times the chance of the token that stands there: p(x_i | z_t)."""
-
-    def __init__(self, denoiser, process):
-        self.denoiser, self.process, self.V = denoiser, process, denoiser.V
-
-    def hidden(self, z_t, t):
-        logits = self.denoiser.logits(self.denoiser.hidden(z_t, t))
-        alpha, _, uniform_mass = self.process.masses(t)
-        gain = torch.log1p(alpha * self.V / uniform_mass).to(logits.dtype)
-        return logits.scatter_add(-1, z_t[..., None], gain[:, None, None].expand(*z_t.shape, 1))
-
-    def logits(self, h):
-        return h
-
-
 def reference(process, denoiser, shape, generator=None):
     """A draft in five calls, and three that revise it as one who also believes what is written."""
     draft = sample_discrete(process, denoiser, 5, shape, generator=generator)
-    editor = Careful(denoiser, process)
+    editor = WithOwnToken(denoiser, process)
     fixed = self_correct(editor, draft.tokens, iterations=2, tokens_per_step=2, temperature=1.0, generator=generator)
     return Sample(fixed.tokens, draft.network_calls + fixed.network_calls)
 
