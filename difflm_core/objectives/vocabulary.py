@@ -1,8 +1,8 @@
 """Cross-entropy at chosen positions only: the vocabulary is the expensive part, so choose the rows first.
 
 At V = 50,000 and width 256 four fifths of all arithmetic is the head. A masked-diffusion loss is zero wherever a token
-is visible, so the head need not look there. Performance variants (chunks, fixed capacity) belong in this file, under
-this plain call.
+is visible, so the head need not look there. What is left is a large matrix product and copies of its result; in
+training `cross_entropy.py` saves the copies.
 """
 
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from difflm_core.models import Denoiser
+from difflm_core.objectives.cross_entropy import spend_on_cross_entropy
 
 
 def nll_at(
@@ -19,4 +20,7 @@ def nll_at(
     whatever the trunk's dtype.
     """
     logits = denoiser.logits(h[rows])  # (N, V)
-    return F.cross_entropy(logits if logits.dtype.itemsize > 4 else logits.float(), x[rows], reduction="none")
+    logits = logits if logits.dtype.itemsize > 4 else logits.float()
+    if logits.grad_fn is not None:  # made for this loss alone, so it may be overwritten
+        return spend_on_cross_entropy(logits, x[rows])
+    return F.cross_entropy(logits, x[rows], reduction="none")

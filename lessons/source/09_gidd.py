@@ -648,8 +648,9 @@ for name, out in harmed.items():
 # The trained rows say the same. Row 1, the paper's recipe, leaves hardly a broken sentence, and hardly a sentence that differs from the others. Row 3 mends most of what is broken at the cost of half a word and one or two calls a sentence, and leaves true sentences as they are. For long texts and real
 # vocabularies the collapse is slower (the *entropy within* falls first), but it is the same movement: report entropy beside every correction.
 #
-# **And masks alone?** Its authors report that a network trained without random words makes texts *worse* when it corrects them. Ours does not, on this small language: at visible words, which its loss never asked about, it happens to answer roughly as if they were masked, and rows 1 and 2 look alike at first sight. But compare what is still broken after rows 1 and 2, and
-# after 3 and 4, and look at the harm: the network of masks breaks true sentences, which the hybrid one leaves grammatical. Its answers there are untrained, so nothing says how a larger one behaves. What random words in training buy is that the question is part of the loss. (There is no perfect row for masks alone: under such noise a broken text is impossible.)
+# **And masks alone?** Its authors report that a network trained without random words makes texts *worse* when it corrects them. At visible words its loss never asked it anything, so what it answers there is left to chance. Compare rows 1 and 2: it changes more words
+# than any other editor, throws away half of the variety, and the sentences are about as broken as before. And look at the harm: of *true* sentences it breaks a good part, which the hybrid network leaves grammatical. (After the shorter training of section 10 the same kind of network repaired more. That
+# is what "left to chance" means.) What random words in training buy is that the question is part of the loss. (There is no perfect row for masks alone: under such noise a broken text is impossible.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
