@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · GIDD: can a token be corrected?
 #
-# **Minutes** 50 to read, about 5 of computing on 2 CPU cores · **Prerequisites** lesson 08 (masked diffusion: its posterior, its bound, sampling)
+# **Minutes** 50 to read, about 4 of computing on 2 CPU cores · **Prerequisites** lesson 08 (masked diffusion: its posterior, its bound, sampling)
 #
 # In masked diffusion a word is hidden or it is final. Two words revealed in the same step may contradict each other; from then on the network *sees* the contradiction, in every call, and is
 # not allowed to touch it. GIDD (von Rütte et al. 2025, *generalized interpolating discrete diffusion*) changes the noise instead of the sampler: during training some visible words are
