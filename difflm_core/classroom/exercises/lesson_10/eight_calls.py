@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from difflm_core.classroom.checks import Check
@@ -19,6 +19,7 @@ from difflm_core.classroom.exercises.lesson_10.eight_calls_rules import (
     check_sample,
     check_variety,
 )
+from difflm_core.classroom.exercises.lesson_10.shuffled import Indifferent, Shuffled
 from difflm_core.classroom.exercises.spies import Spy, seeded
 from difflm_core.samplers import Sample, ancestral, draw, gumbel_top_k, sample_masked
 
@@ -39,28 +40,6 @@ def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
     used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
     gap = language.log_prob(tokens[good]).mean().item() + language.entropy() if bool(good.any()) else 0.0
     return Figures(1 - good.double().mean().item(), gap, torch.special.entr(used).sum(-1).mean().item())
-
-
-class Shuffled:
-    """Denoiser and error predictor as seen through a fixed shuffle of the positions, with every row counted."""
-
-    def __init__(self, inside, place: Int[Tensor, "L"]):
-        self.inside, self.place, self.back = inside, place, place.argsort()
-        self.V, self.length, self.rows = inside.V, inside.length, 0
-
-    def hidden(self, z: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None = None) -> Float[Tensor, "B L D"]:
-        self.rows += len(z)
-        return self.inside.hidden(z[:, self.back], t)[:, self.place]
-
-    def logits(self, h: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        return self.inside.logits(h)
-
-    def __call__(self, z: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None = None) -> Float[Tensor, "B L V"]:
-        return self.logits(self.hidden(z, t))
-
-    def error_logits(self, draft: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        self.rows += len(draft)
-        return self.inside.error_logits(draft[:, self.back])[:, self.place]
 
 
 def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
@@ -95,16 +74,6 @@ def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
     return check
 
 
-class Indifferent:
-    """An error predictor that finds nothing."""
-
-    def __init__(self, V: int, length: int):
-        self.V, self.length = V, length
-
-    def error_logits(self, draft: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        return torch.zeros(draft.shape)
-
-
 def check_words_are_the_networks(my_sampler, language):
     """A network that is certain of one nonsense sentence must be believed."""
     nonsense = torch.arange(language.length) * 7 % language.V
@@ -120,22 +89,32 @@ def check_words_are_the_networks(my_sampler, language):
 
 
 def reference(denoiser, error_predictor, shape, generator=None):
-    """Six drafts with ever fewer words taken back: at random first, where a second call would be wasted, then by the
-    predictor.
-    """
-    z = torch.full(shape, denoiser.V)
-    for step, masks in enumerate((10, 8, 6, 4, 2, 0)):
-        t = (z == denoiser.V).float().mean(1)
-        guess = draw(denoiser(z, t).flatten(0, 1), generator).view(shape)
-        z = torch.where(z == denoiser.V, guess, z)
-        score = error_predictor.error_logits(z) if step in (3, 4) else torch.zeros(shape)
-        z = z.masked_fill(gumbel_top_k(score, torch.full(shape[:1], masks), 1.0, z >= 0, generator), denoiser.V)
+    """A planned draft in five calls, single words first; one look at it; the four doubtful words again in two calls."""
+    z, masked = torch.full(shape, denoiser.V), torch.ones(shape, dtype=torch.bool)
+    z = write_in_turns(denoiser, z, masked, (1, 1, 2, 3, 5), generator)
+    score, four = error_predictor.error_logits(z), torch.full(shape[:1], 4)
+    doubtful = gumbel_top_k(score, four, 0.5, masked, generator)
+    z = write_in_turns(denoiser, z.masked_fill(doubtful, denoiser.V), doubtful, (2, 2), generator)
     return Sample(z, torch.full(shape[:1], 8))
 
 
+def write_in_turns(denoiser, z, where, sizes, generator):
+    """Fill the places `where`, in a random order, so many per call."""
+    order = torch.rand(z.shape, generator=generator).masked_fill(~where, 2.0).argsort(1).argsort(1)
+    first = 0
+    for size in sizes:
+        here = where & (order >= first) & (order < first + size)
+        t = (z == denoiser.V).float().mean(1)
+        z = z.masked_scatter(here, draw(denoiser(z, t)[here], generator))
+        first += size
+    return z
+
+
 HINTS = [
-    "A guided step costs two calls. Where almost everything is taken back anyway, the second one buys nothing.",
-    "random_remask is free and keeps the variety. Let it draft, and use the predictor in the last steps only.",
-    "Write the loop yourself: draft, score, take back with gumbel_top_k. Six drafts with 10, 8, 6, 4, 2 and 0 masks"
-    " left, the predictor asked after the fourth and the fifth, are eight calls.",
+    "ancestral(8) tosses coins: in some calls it writes four words, in others none. Write the loop yourself and plan"
+    " how many words each call writes, in a random order. Early words decide most: let them come one at a time.",
+    "A guided step costs two calls, and at the beginning most of what it finds is thrown away anyway. When is one look"
+    " of the predictor worth two drafts?",
+    "At the end: write 1, 1, 2, 3 and 5 words, ask the predictor once, take back four words with gumbel_top_k, and"
+    " write these again in two calls. That makes eight.",
 ]
