@@ -5,14 +5,12 @@ the language itself. That the words come from the network is seen with one that 
 """
 
 import math
-from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from difflm_core.classroom.checks import Check
+from difflm_core.classroom.exercises.samples import Figures, check_sample, measure
 from difflm_core.classroom.exercises.spies import Counter, Spy, seeded
 from difflm_core.samplers import Sample, ancestral, draw, sample_masked
 
@@ -21,22 +19,6 @@ DISTINCT, SPREAD, BROKEN = 0.6, 0.85, 0.5  # least share of distinct sentences; 
 
 # Slots that decide nothing about each other, given all earlier groups, go together (see `reference`).
 GROUPS = ([8, 10], [3, 7], [0, 1, 4, 5, 9], [2, 6, 11])
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a batch of sentences: shares of broken and of distinct ones, and nats per position of the words used there."""
-
-    broken: float
-    distinct: float
-    spread: float
-
-
-def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    spread = torch.special.entr(used).sum(-1).mean().item()
-    broken = 1 - language.grammatical(tokens).double().mean().item()
-    return Figures(broken, len(tokens.unique(dim=0)) / len(tokens), spread)
 
 
 def ex8_5(denoiser, language, sentences: int = 400) -> Check:
@@ -54,7 +36,7 @@ def ex8_5(denoiser, language, sentences: int = 400) -> Check:
         check_words_are_the_networks(my_sampler, language)
         counter = Counter(denoiser)
         sample = my_sampler(counter, shape, seeded(0))
-        check_sample(sample, shape, language.V)
+        check_sample(sample, shape, language.V, ": the last step must reveal the rest")
         check_calls(sample, counter.rows / sentences)
         figures = measure(sample.tokens, language)
         check_variety(figures, language)
@@ -78,22 +60,11 @@ def check_words_are_the_networks(my_sampler, language):
     spy = Spy(lambda z: certain[: z.shape[1]].expand(len(z), -1, -1), language.V, language.length)
     sample = my_sampler(spy, (3, language.length), seeded(0))
     assert spy.asked, "Your sampler never asks the denoiser that it is given: use that one, no other."
-    check_sample(sample, (3, language.length), language.V)
+    check_sample(sample, (3, language.length), language.V, ": the last step must reveal the rest")
     assert torch.equal(sample.tokens, nonsense.expand(3, -1)), (
         "Every word must be drawn from what the denoiser says there. Given one that is certain of every word, your"
         " sampler wrote others: are words corrected afterwards, or logits of one position used at another?"
     )
-
-
-def check_sample(sample, shape, V: int):
-    assert hasattr(sample, "tokens") and hasattr(sample, "network_calls"), (
-        "Return a Sample: Sample(tokens, network_calls)."
-    )
-    assert isinstance(sample.tokens, Tensor) and tuple(sample.tokens.shape) == tuple(shape), (
-        f"The tokens must be shaped {tuple(shape)}, as asked."
-    )
-    assert not bool((sample.tokens == V).any()), "Masks are left in the text: the last step must reveal the rest."
-    assert bool(((sample.tokens >= 0) & (sample.tokens < V)).all()), f"Token ids must lie in 0..{V - 1}."
 
 
 def check_calls(sample, asked: float):

@@ -4,36 +4,18 @@ As in exercise 8.5 all claims are measured: calls by a denoiser that counts, sen
 the language itself, and that the words are the network's with one that is certain of a made-up sentence.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from difflm_core.classroom.checks import Check
+from difflm_core.classroom.exercises.samples import Figures, check_sample, measure
 from difflm_core.classroom.exercises.spies import Counter, Spy, seeded
 from difflm_core.samplers import Sample, sample_discrete, self_correct
 from difflm_core.studies.gidd_sweep import WithOwnToken
 
 CALLS = 8
 DISTINCT, SPREAD, BROKEN = 0.9, 0.93, 0.5  # least distinct share, least spread, most broken; the last two are relative
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a batch of sentences: shares of broken and of distinct ones, and nats per position of the words used there."""
-
-    broken: float
-    distinct: float
-    spread: float
-
-
-def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    spread = torch.special.entr(used).sum(-1).mean().item()
-    broken = 1 - language.grammatical(tokens).double().mean().item()
-    return Figures(broken, len(tokens.unique(dim=0)) / len(tokens), spread)
 
 
 def ex9_5(process, denoiser, language, sentences: int = 200) -> Check:
@@ -80,17 +62,6 @@ def check_words_are_the_networks(my_sampler, process, language):
         "Every word must be drawn from what the denoiser says there. Given one that is certain of every word, your"
         " sampler wrote others."
     )
-
-
-def check_sample(sample, shape, V: int):
-    assert hasattr(sample, "tokens") and hasattr(sample, "network_calls"), (
-        "Return a Sample: Sample(tokens, network_calls)."
-    )
-    assert isinstance(sample.tokens, Tensor) and tuple(sample.tokens.shape) == tuple(shape), (
-        f"The tokens must be shaped {tuple(shape)}, as asked."
-    )
-    assert not bool((sample.tokens == V).any()), "Masks are left in the text."
-    assert bool(((sample.tokens >= 0) & (sample.tokens < V)).all()), f"Token ids must lie in 0..{V - 1}."
 
 
 def check_calls(sample, asked: float):

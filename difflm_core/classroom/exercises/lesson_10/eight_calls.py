@@ -16,10 +16,10 @@ from difflm_core.classroom.exercises.lesson_10.eight_calls_rules import (
     CALLS,
     check_broken,
     check_calls,
-    check_sample,
     check_variety,
 )
 from difflm_core.classroom.exercises.lesson_10.shuffled import Indifferent, Shuffled
+from difflm_core.classroom.exercises.samples import check_sample
 from difflm_core.classroom.exercises.spies import Spy, seeded
 from difflm_core.samplers import Sample, ancestral, draw, gumbel_top_k, sample_masked
 
@@ -60,7 +60,7 @@ def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
         check_words_are_the_networks(my_sampler, language)
         networks = Shuffled(denoiser, place), Shuffled(predictor, place)
         sample = my_sampler(*networks, shape, seeded(0))
-        check_sample(sample, shape, language.V)
+        check_sample(sample, shape, language.V, ": nothing may be taken back at the end")
         check_calls(sample, sum(network.rows for network in networks) / sentences)
         found, limit = measure(sample.tokens[:, place.argsort()], language), limits()
         check_variety(found, limit.spread)
@@ -81,7 +81,7 @@ def check_words_are_the_networks(my_sampler, language):
     spy = Spy(lambda z: certain[: z.shape[1]].expand(len(z), -1, -1), language.V, language.length)
     sample = my_sampler(spy, Indifferent(language.V, language.length), (3, language.length), seeded(0))
     assert spy.asked, "Your sampler never asks the denoiser that it is given: use that one, no other."
-    check_sample(sample, (3, language.length), language.V)
+    check_sample(sample, (3, language.length), language.V, ": nothing may be taken back at the end")
     assert torch.equal(sample.tokens, nonsense.expand(3, -1)), (
         "Every word must be drawn from what the denoiser says there. Given one that is certain of every word, your"
         " sampler wrote others."

@@ -1,21 +1,9 @@
 """Exercise 10.5, its rules: what a sampler claims, what it costs, how various and how right its sentences must be."""
 
 import torch
-from torch import Tensor
 
 CALLS = 8
 BROKEN, SPREAD, GAP = 0.4, 0.95, 1.0  # most broken and least spread, both relative; most nats above true sentences
-
-
-def check_sample(sample, shape, V: int):
-    assert hasattr(sample, "tokens") and hasattr(sample, "network_calls"), (
-        "Return a Sample: Sample(tokens, network_calls)."
-    )
-    assert isinstance(sample.tokens, Tensor) and tuple(sample.tokens.shape) == tuple(shape), (
-        f"The tokens must be shaped {tuple(shape)}, as asked."
-    )
-    assert not bool((sample.tokens == V).any()), "Masks are left in the text: nothing may be taken back at the end."
-    assert bool(((sample.tokens >= 0) & (sample.tokens < V)).all()), f"Token ids must lie in 0..{V - 1}."
 
 
 def check_calls(sample, asked: float):
