@@ -2,6 +2,7 @@
 
 from difflm_core.processes import matrices
 from difflm_core.processes.discrete import DiscreteProcess, masked
+from difflm_core.processes.gaussian import GaussianProcess
 from difflm_core.processes.hybrid import HybridSchedule, hybrid, uniform
 from difflm_core.processes.schedules import (
     Cosine,
@@ -15,6 +16,6 @@ from difflm_core.processes.schedules import (
 )
 
 __all__ = [
-    "Cosine", "CosineBeta", "DiscreteProcess", "HybridSchedule", "Linear", "LinearBeta", "Schedule", "ShiftedCosine",
-    "Sqrt", "hybrid", "masked", "matrices", "time_of", "uniform",
+    "Cosine", "CosineBeta", "DiscreteProcess", "GaussianProcess", "HybridSchedule", "Linear", "LinearBeta", "Schedule",
+    "ShiftedCosine", "Sqrt", "hybrid", "masked", "matrices", "time_of", "uniform",
 ]  # fmt: skip
