@@ -195,3 +195,29 @@ def test_command_names_unknown_lessons(monkeypatch, capsys, source):
     monkeypatch.setattr("sys.argv", ["build", "99", "--check"])
     assert builder.main() == 1
     assert textwrap.shorten(capsys.readouterr().out, 200).count("missing") == 2
+
+
+def test_prose_is_renewed_without_a_run(source, monkeypatch):
+    build(source, execute=False)
+    for path in targets(source).values():
+        nb = nbformat.read(path, 4)
+        nb.cells[1].execution_count = 7
+        nbformat.write(nb, path)
+    source.write_text(LESSON.replace("# # 99 · A lesson", "# # 99 · A better lesson"), encoding="utf-8")
+    assert out_of_step(source)
+    builder.renew_prose(source)
+    for kind, nb in read(source).items():
+        assert "better" in nb.cells[0].source and nb.cells[1].execution_count == 7
+        assert nb.metadata.difflm.hash == builder.source_hash(source.read_text(encoding="utf-8")), kind
+
+
+def test_prose_is_refused_where_code_changed_and_the_line_is_named(source):
+    build(source, execute=False)
+    before = {kind: path.read_bytes() for kind, path in targets(source).items()}
+    source.write_text(LESSON.replace('print("end")', 'print("END")').replace("A lesson", "B"), encoding="utf-8")
+    with pytest.raises(BuildError, match="line 23"):
+        builder.renew_prose(source)
+    source.write_text(LESSON + "\n# %%\n1 + 1\n", encoding="utf-8")
+    with pytest.raises(BuildError, match="their number"):
+        builder.renew_prose(source)
+    assert before == {kind: path.read_bytes() for kind, path in targets(source).items()}

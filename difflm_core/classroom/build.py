@@ -1,4 +1,4 @@
-"""Build the notebooks: `python -m difflm_core.classroom.build [NAME ...] [--check] [--no-execute]`.
+"""Build the notebooks: `python -m difflm_core.classroom.build [NAME ...] [--check] [--prose] [--no-execute]`.
 
 lessons/source/NN_name.py  ->  lessons/NN_name.ipynb (student) and lessons/solutions/NN_name.ipynb (solved), both
 executed, in full mode unless DIFFLM_FAST=1. The rules for the source stand in `notebooks.py`. A lesson that fails keeps
@@ -53,6 +53,39 @@ def build(source: Path, execute: bool = True) -> None:
         if size > LARGEST_NOTEBOOK:
             raise BuildError(f"{path.name} ({kind}) has {size} bytes, more than {LARGEST_NOTEBOOK}; show less.")
         finished.append((path, text))
+    write(finished)
+
+
+def renew_prose(source: Path) -> None:
+    """Both notebooks with the source's text of now and the outputs of their last run; nothing is executed.
+
+    Allowed only where every code cell is as it was: then a run would show the same again, and minutes are saved after
+    a mended sentence. Raises BuildError otherwise, and writes neither.
+    """
+    pair = parse(source.stem, source.read_text(encoding="utf-8"))
+    finished = []
+    for kind, path in targets(source).items():
+        nb = getattr(pair, kind)
+        if not path.is_file():
+            raise BuildError(f"{path.name} ({kind}) is not there yet: build it without --prose.")
+        old = nbformat.read(path, 4)
+        ran = [cell for cell in old.cells if cell.cell_type == "code"]
+        codes = [cell for cell in nb.cells if cell.cell_type == "code"]
+        changed = next((new for new, was in zip(codes, ran) if new.source != was.source), None)
+        if changed is not None or len(codes) != len(ran):
+            where = f"line {pair.lines[changed.id]}" if changed is not None else "their number"
+            raise BuildError(
+                f"{source.stem} ({kind}): code cells changed ({where}), so it has to run: leave out --prose."
+            )
+        for new, was in zip(codes, ran, strict=True):
+            new.outputs, new.execution_count = was.outputs, was.execution_count
+        nb.metadata.difflm.mode = old.metadata.difflm.mode
+        finished.append((path, nbformat.writes(nb) + "\n"))
+    write(finished)
+
+
+def write(finished: list[tuple[Path, str]]) -> None:
+    """Each text beside its file first, then renamed."""
     for path, text in finished:
         beside = path.with_suffix(".ipynb.part")
         beside.write_text(text, encoding="utf-8")
@@ -149,6 +182,9 @@ def main() -> int:
         "--check", action="store_true", help="only say which notebooks are out of step with their source"
     )
     parser.add_argument("--no-execute", action="store_true", help="write the notebooks without running them")
+    parser.add_argument(
+        "--prose", action="store_true", help="only text cells changed: take them over and keep the outputs, run nothing"
+    )
     arguments = parser.parse_args()
     try:
         sources = chosen(arguments.names)
@@ -157,7 +193,10 @@ def main() -> int:
             print("\n".join(problems) or f"{len(sources)} lessons in step with their source.")
             return 1 if problems else 0
         for source in sources:
-            build(source, execute=not arguments.no_execute)
+            if arguments.prose:
+                renew_prose(source)
+            else:
+                build(source, execute=not arguments.no_execute)
             print(f"{source.stem}: built lessons/{source.stem}.ipynb and lessons/solutions/{source.stem}.ipynb")
     except (BuildError, SourceError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
