@@ -4,6 +4,7 @@ from difflm_core.data.batches import Batches, batches, in_one_pass, language_bat
 from difflm_core.data.corpora import hub, local_text, shakespeare, split, wikipedia_sentences, wikipedia_summaries
 from difflm_core.data.tokenizers import bpe_tokenizer, character_tokenizer, decode, encode, word_tokenizer
 from difflm_core.data.toy_language import toy_language
+from difflm_core.data.variable_length import length_prompt, text_length, variable_length_language
 
 __all__ = [
     "Batches",
@@ -15,11 +16,14 @@ __all__ = [
     "hub",
     "in_one_pass",
     "language_batches",
+    "length_prompt",
     "local_text",
     "pack",
     "shakespeare",
     "split",
+    "text_length",
     "toy_language",
+    "variable_length_language",
     "wikipedia_sentences",
     "wikipedia_summaries",
     "word_tokenizer",

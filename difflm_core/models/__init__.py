@@ -8,9 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models.attention import KeyValueCache
+from difflm_core.models.diffusion_lm import DiffusionLM
 from difflm_core.models.error_predictor import ErrorPredictor
+from difflm_core.models.latent_classifier import LatentClassifier
 from difflm_core.models.leave_one_out import LeaveOneOut, leave_one_out
+from difflm_core.models.self_conditioning import self_conditioned
 from difflm_core.models.transformer import Transformer, TransformerConfig
+from difflm_core.models.unet1d import UNet1d, UNet1dConfig
+from difflm_core.models.vector_transformer import VectorConfig, VectorTransformer
 
 
 class Denoiser(Protocol):
@@ -22,5 +27,7 @@ class Denoiser(Protocol):
 
 
 __all__ = [
-    "Denoiser", "ErrorPredictor", "KeyValueCache", "LeaveOneOut", "Transformer", "TransformerConfig", "leave_one_out",
+    "Denoiser", "DiffusionLM", "ErrorPredictor", "KeyValueCache", "LatentClassifier", "LeaveOneOut", "Transformer",
+    "TransformerConfig", "UNet1d", "UNet1dConfig", "VectorConfig", "VectorTransformer", "leave_one_out",
+    "self_conditioned",
 ]  # fmt: skip

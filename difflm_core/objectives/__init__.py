@@ -1,14 +1,26 @@
-"""Training losses and bounds: all in nats per token, shape (B, L), already weighted."""
+"""Training losses and bounds, already weighted: nats per token (B, L), or per dimension (B, *D) for vectors."""
 
 from difflm_core.objectives.autoregressive import autoregressive_nll
 from difflm_core.objectives.d3pm import BoundParts, d3pm_hybrid_loss, d3pm_nelbo, d3pm_parts
+from difflm_core.objectives.diffusion_lm import DiffusionLMLoss, diffusion_lm_loss
+from difflm_core.objectives.diffusion_lm_bound import DiffusionLMParts, diffusion_lm_nelbo, diffusion_lm_nelbo_at
+from difflm_core.objectives.gaussian import GaussianParts, gaussian_mse, gaussian_nelbo, gaussian_parts, gaussian_prior
+from difflm_core.objectives.gaussian_continuous import gaussian_nelbo_continuous
+from difflm_core.objectives.gaussian_variance import best_variance, fixed_large, fixed_small
 from difflm_core.objectives.gidd import elbo_weights, gidd_at, gidd_loss, gidd_nelbo, gidd_nelbo_warped
 from difflm_core.objectives.gidd_weightings import clamped, dynamic, relative
+from difflm_core.objectives.learned_variance import gaussian_hybrid_loss, interpolated, learned
+from difflm_core.objectives.loss_aware_times import LossAwareTimes
 from difflm_core.objectives.masked import masked_nelbo, masked_nelbo_by_count, masked_nelbo_discrete
+from difflm_core.objectives.score_entropy import score_entropy, score_entropy_at
 from difflm_core.objectives.times import independent_times, stratified_times
 
 __all__ = [
-    "BoundParts", "autoregressive_nll", "clamped", "d3pm_hybrid_loss", "d3pm_nelbo", "d3pm_parts", "dynamic",
-    "elbo_weights", "gidd_at", "gidd_loss", "gidd_nelbo", "gidd_nelbo_warped", "independent_times", "masked_nelbo",
-    "masked_nelbo_by_count", "masked_nelbo_discrete", "relative", "stratified_times",
+    "BoundParts", "DiffusionLMLoss", "DiffusionLMParts", "GaussianParts", "LossAwareTimes", "autoregressive_nll",
+    "best_variance", "clamped", "d3pm_hybrid_loss", "d3pm_nelbo", "d3pm_parts", "diffusion_lm_loss",
+    "diffusion_lm_nelbo", "diffusion_lm_nelbo_at", "dynamic", "elbo_weights", "fixed_large", "fixed_small",
+    "gaussian_hybrid_loss", "gaussian_mse", "gaussian_nelbo", "gaussian_nelbo_continuous", "gaussian_parts",
+    "gaussian_prior", "gidd_at", "gidd_loss", "gidd_nelbo", "gidd_nelbo_warped", "independent_times",
+    "interpolated", "learned", "masked_nelbo", "masked_nelbo_by_count", "masked_nelbo_discrete", "relative",
+    "score_entropy", "score_entropy_at", "stratified_times",
 ]  # fmt: skip

@@ -29,7 +29,7 @@ def broken_rules(grammar: Grammar, x: Int[Tensor, "B L"]) -> dict[str, Bool[Tens
 def _against_shape(slots, words, features, x) -> tuple[Int[Tensor, "B"], Bool[Tensor, "F B"]]:
     """How many words do not fit their slot, and which features are broken among those that do."""
     columns = list(zip(slots, x.T))
-    fits = [_is_one_of(sum(slot.words.values(), []), words)[column] for slot, column in columns]  # L times (B,)
+    fits = [is_one_of(sum(slot.words.values(), []), words)[column] for slot, column in columns]  # L times (B,)
     broken = []
     for feature, values in features.items():
         possible = torch.zeros(len(x), dtype=torch.bool)
@@ -37,11 +37,11 @@ def _against_shape(slots, words, features, x) -> tuple[Int[Tensor, "B"], Bool[Te
             agrees = torch.ones(len(x), dtype=torch.bool)
             for (slot, column), fit in zip(columns, fits):
                 if slot.agrees_with == feature:
-                    agrees &= _is_one_of(slot.words[value], words)[column] | ~fit
+                    agrees &= is_one_of(slot.words[value], words)[column] | ~fit
             possible |= agrees
         broken.append(~possible)
     return (~torch.stack(fits)).sum(0), torch.stack(broken)
 
 
-def _is_one_of(some: list[str], words: list[str]) -> Bool[Tensor, "V"]:
+def is_one_of(some: list[str], words: list[str]) -> Bool[Tensor, "V"]:
     return torch.tensor([word in some for word in words])

@@ -1,9 +1,13 @@
 """Forward processes: how clean data becomes noise, and Bayes' rule back."""
 
 from difflm_core.processes import matrices
+from difflm_core.processes.ddpm_grid import betas_of, scaled_linear_betas
 from difflm_core.processes.discrete import DiscreteProcess, masked
 from difflm_core.processes.gaussian import GaussianProcess
 from difflm_core.processes.hybrid import HybridSchedule, hybrid, uniform
+from difflm_core.processes.log_snr import LearnedLogSnr, LinearLogSnr
+from difflm_core.processes.matrices import GridSchedule
+from difflm_core.processes.rescaled import Rescaled
 from difflm_core.processes.schedules import (
     Cosine,
     CosineBeta,
@@ -16,6 +20,7 @@ from difflm_core.processes.schedules import (
 )
 
 __all__ = [
-    "Cosine", "CosineBeta", "DiscreteProcess", "GaussianProcess", "HybridSchedule", "Linear", "LinearBeta", "Schedule",
-    "ShiftedCosine", "Sqrt", "hybrid", "masked", "matrices", "time_of", "uniform",
+    "Cosine", "CosineBeta", "DiscreteProcess", "GaussianProcess", "GridSchedule", "HybridSchedule", "LearnedLogSnr",
+    "Linear", "LinearBeta", "LinearLogSnr", "Rescaled", "Schedule", "ShiftedCosine", "Sqrt", "betas_of", "hybrid",
+    "masked", "matrices", "scaled_linear_betas", "time_of", "uniform",
 ]  # fmt: skip

@@ -77,9 +77,8 @@ class DiscreteProcess:
     def marginal(self, x: Int[Tensor, "B L"] | Float[Tensor, "B L V"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L K"]:
         """q(z_t | x) as probabilities over K = V + 1 symbols. Memory O(B L V): for teaching, tests and small V."""
         check_times(t)
-        alpha, mask_mass, uniform_mass = (mass[:, None, None] for mass in self.masses(t))
-        clean = alpha * self._as_probabilities(x, t.dtype) + uniform_mass / self.V
-        return torch.cat([clean, mask_mass.expand(*clean.shape[:2], 1)], dim=-1)
+        alpha, mask_mass, uniform_mass = (mass[:, None] for mass in self.masses(t))
+        return self._mixture(x, alpha, mask_mass, uniform_mass / self.V)
 
     def between(self, s: Float[Tensor, "B"], t: Float[Tensor, "B"]) -> Masses:
         """(alpha, mask_mass, uniform_mass) of the jump from s to t > s. At alpha_s = 0 everything has jumped already
@@ -122,16 +121,21 @@ class DiscreteProcess:
 
         x may be token ids, or probabilities over the V tokens: then this is the *plug-in* posterior that D3PM (Eq. 4),
         MDLM and GIDD use. A z_t that x makes impossible (a visible token that x gives probability 0) has no posterior
-        by Bayes' rule; it stays as it is, MDLM's carry-over.
+        by Bayes' rule; it stays as it is, MDLM's carry-over. The vocabulary is walked through once or twice: what is
+        divided by q(z_t | x) is a few numbers per position, before they are spread over the symbols.
         """
-        forward, mask_jump, uniform_jump = (mass[:, None, None] for mass in self.between(s, t))
-        arrived = torch.nn.functional.one_hot(z_t, self.V + 1).to(t.dtype)  # (B, L, K)
-        landing = torch.where(
-            (z_t == self.mask_id)[..., None], mask_jump, uniform_jump / self.V
-        )  # q(z_t | z_s) for a z_s that jumped
-        joint = (forward * arrived + landing) * self.marginal(x, s)
-        total = joint.sum(-1, keepdim=True)
-        return torch.where(total > 0, joint / torch.where(total > 0, total, 1), arrived.to(joint.dtype))
+        alpha, mask_mass, uniform_mass = (mass[:, None] for mass in self.masses(s))
+        stay, mask_jump, uniform_jump = (mass[:, None] for mass in self.between(s, t))
+        at_mask, floor = z_t == self.mask_id, uniform_mass / self.V
+        land = torch.where(at_mask, mask_jump, uniform_jump / self.V)  # q(z_t | z_s) if the token jumped: for any z_s
+        x_sum, x_at_z = self._sum_and_entry(x, z_t)
+        stayed = stay * torch.where(at_mask, mask_mass, alpha * x_at_z + floor)  # no jump: then z_s = z_t
+        total = land * (alpha * x_sum + mask_mass + uniform_mass) + stayed  # q(z_t | x), (B, L)
+        possible = total > 0
+        land, stayed = (torch.where(possible, part / torch.where(possible, total, 1), 0) for part in (land, stayed))
+        joint = self._mixture(x, land * alpha, land * mask_mass, land * floor)
+        stayed = torch.where(possible, stayed, 1).to(joint.dtype)
+        return joint.scatter_add_(-1, z_t[..., None], stayed[..., None])
 
     def step(
         self,
@@ -144,12 +148,10 @@ class DiscreteProcess:
         """Draw z_s ~ q(z_s | z_t, x_hat). Ids for x_hat: the mixture over a sampled clean text; probabilities: the
         plug-in posterior.
         """
-        cdf = self.posterior(z_t, x_hat, s, t).double().cumsum(-1)
-        u = (
-            torch.rand(z_t.shape, generator=generator, device=z_t.device, dtype=torch.float64)[..., None]
-            * cdf[..., -1:]
-        )
-        return (cdf <= u).sum(-1).clamp_max(self.V)
+        cdf = self.posterior(z_t, x_hat, s, t).cumsum(-1, dtype=torch.float64)
+        u = torch.rand(z_t.shape, generator=generator, device=z_t.device, dtype=torch.float64)[..., None]
+        # right=True finds the first cdf > u, so that symbols of probability zero are never drawn
+        return torch.searchsorted(cdf, u * cdf[..., -1:], right=True).squeeze(-1).clamp_max(self.V)
 
     def check_tokens(self, x: Int[Tensor, "B L"]) -> None:
         """Refuse ids outside 0..V-1 (on the CPU only, see `check_times`)."""
@@ -161,11 +163,21 @@ class DiscreteProcess:
                 "encoded with another vocabulary?"
             )
 
-    def _as_probabilities(self, x, dtype) -> Float[Tensor, "B L V"]:
+    def _mixture(self, x, alpha, mask_mass, floor) -> Float[Tensor, "B L K"]:
+        """alpha x + floor at the V clean tokens, mask_mass at the mask; the three are (B, L) or (B, 1)."""
         if x.is_floating_point():
-            return x
+            clean = (x * alpha[..., None]).add_(floor[..., None])  # faster than a broadcasting addcmul
+            return torch.cat([clean, mask_mass.expand(x.shape[:2])[..., None].to(clean.dtype)], dim=-1)
         self.check_tokens(x)
-        return torch.nn.functional.one_hot(x, self.V).to(dtype)
+        law = floor.expand(x.shape)[..., None].repeat(1, 1, self.V + 1)
+        law[..., self.mask_id] = mask_mass
+        return law.scatter_add_(-1, x[..., None], alpha.expand(x.shape)[..., None])
+
+    def _sum_and_entry(self, x, z_t):
+        """The sum of x over the vocabulary, and its entry at z_t (any number where z_t is the mask)."""
+        if x.is_floating_point():
+            return x.sum(-1), x.gather(-1, z_t.clamp_max(self.V - 1)[..., None])[..., 0]
+        return 1, x == z_t
 
 
 def inside(t: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:

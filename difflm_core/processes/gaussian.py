@@ -4,9 +4,19 @@ alpha_t is the squared signal level (DDPM's alpha-bar, Ho et al. 2020, Eq. 4). I
 two times s < t the ratio alpha_{t|s} = alpha_t / alpha_s takes the place of DDPM's 1 - beta, so that the same four
 methods serve a chain of 1,000 steps, any subset of its steps, and continuous time. Vectors may have any shape behind
 the batch: (B, D) for points, (B, L, D) for texts.
+
+DDPM's step number i out of T is our t = i / T, and its beta_i is 1 - alpha_{t|s} with s = (i - 1) / T; its code counts
+i from 0, so that index i there is step i + 1 here. Two things differ. DDPM fixes T with the betas (1e-4 to 0.02 belong
+to T = 1,000), while here the curve alpha(t) is fixed and T says how finely it is walked. And DDPM's chain starts from
+the data, alpha-bar_0 = 1, whatever formula made the betas; a schedule here says itself what alpha(0) is, and may start
+below 1 (`Sqrt`; `Rescaled` divides alpha(0) out).
+
+The levels are computed in float64, whatever the dtype of the vectors: 1 - alpha_t close to the data and the difference
+of neighbouring alphas have few digits left in float32.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +38,17 @@ class GaussianProcess:
 
     def levels(self, t: Float[Tensor, "B"], like: Float[Tensor, "B *D"]) -> tuple[Tensor, Tensor]:
         """(sqrt(alpha_t), sqrt(1 - alpha_t)): signal and noise, shaped to multiply `like`."""
+        alpha = self.alpha(t)
+        return spread(alpha.sqrt(), like), spread((1 - alpha).sqrt(), like)
+
+    def alpha(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+        """The schedule's alpha_t in float64, within [0, 1]."""
         check_times(t)
-        alpha = self.schedule.alpha(t)
-        return spread(alpha.clamp_min(0).sqrt(), like), spread((1 - alpha).clamp_min(0).sqrt(), like)
+        return self.schedule.alpha(t.double()).clamp(0, 1)
 
     def log_snr(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """log(alpha_t / (1 - alpha_t)); plus or minus infinity where alpha_t is 1 or 0."""
-        check_times(t)
-        alpha = self.schedule.alpha(t)
+        """log(alpha_t / (1 - alpha_t)), float64; plus or minus infinity where alpha_t is 1 or 0."""
+        alpha = self.alpha(t)
         return alpha.log() - (1 - alpha).log()
 
     def prior(self, shape: tuple[int, ...], generator=None, device=None, dtype=None) -> Float[Tensor, "B *D"]:
@@ -49,11 +62,19 @@ class GaussianProcess:
 
     def between(self, s: Float[Tensor, "B"], t: Float[Tensor, "B"]) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
         """(alpha_{t|s}, 1 - alpha_{t|s}): squared signal and noise variance of the jump from s to t. DDPM writes
-        1 - beta_t and beta_t for neighbours.
+        1 - beta_t and beta_t for neighbours. Between two times of pure noise the noise counts as new: (0, 1).
         """
         check_order(s, t)
-        ratio = self.schedule.alpha(t) / self.schedule.alpha(s).clamp_min(tiny(t))
-        return ratio, 1 - ratio
+        alpha_s, alpha_t = self.alpha(s), self.alpha(t)
+        at_least = alpha_s.clamp_min(tiny(alpha_s))
+        return alpha_t / at_least, torch.where(alpha_s > 0, (alpha_s - alpha_t) / at_least, 1.0)
+
+    def posterior_weights(self, s: Float[Tensor, "B"], t: Float[Tensor, "B"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(a, b, variance), each (B,) and float64, of q(z_s | z_t, x) = N(a x + b z_t, variance)."""
+        ratio, jump = self.between(s, t)
+        alpha_s, alpha_t = self.alpha(s), self.alpha(t)
+        rest = (1 - alpha_t).clamp_min(tiny(alpha_t))
+        return alpha_s.sqrt() * jump / rest, ratio.sqrt() * (1 - alpha_s) / rest, jump * (1 - alpha_s) / rest
 
     def posterior(
         self, z_t: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], s: Float[Tensor, "B"], t: Float[Tensor, "B"]
@@ -61,12 +82,7 @@ class GaussianProcess:
         """Mean and variance of q(z_s | z_t, x), a normal law (Ho et al. 2020, Eq. 6-7; its beta-tilde is the variance,
         the same for every coordinate).
         """
-        ratio, jump = self.between(s, t)
-        alpha_s, alpha_t = self.schedule.alpha(s), self.schedule.alpha(t)
-        rest = (1 - alpha_t).clamp_min(tiny(t))
-        of_x = alpha_s.sqrt() * jump / rest
-        of_z = ratio.sqrt() * (1 - alpha_s) / rest
-        variance = (1 - alpha_s) / rest * jump
+        of_x, of_z, variance = self.posterior_weights(s, t)
         return spread(of_x, x) * x + spread(of_z, x) * z_t, spread(variance, x)
 
     def step(
@@ -84,9 +100,9 @@ class GaussianProcess:
         All eta have the same marginals q(z_s | x): less fresh noise is made up for by keeping more of the old one.
         """
         check_eta(eta)
-        variance = eta**2 * self.posterior(z_t, x_hat, s, t)[1]
-        signal, noise = self.levels(s, z_t)
-        kept = (noise**2 - variance).clamp_min(0).sqrt()
+        variance = eta**2 * self.posterior_weights(s, t)[2]
+        kept = spread((1 - self.alpha(s) - variance).clamp_min(0).sqrt(), z_t)
+        signal, variance = self.levels(s, z_t)[0], spread(variance, z_t)
         fresh = 0.0
         if eta:
             fresh = variance.sqrt() * torch.randn(z_t.shape, generator=generator, device=z_t.device, dtype=z_t.dtype)
@@ -121,6 +137,16 @@ class GaussianProcess:
         if kind == "eps":
             return (z_t - noise * prediction) / signal.clamp_min(tiny(z_t))
         return signal * z_t - noise * prediction
+
+    def denoiser(self, net: Callable, kind: Kind) -> Callable:
+        """denoise(z_t, t, previous=None) -> x_hat, from a network net(z_t, t[, previous]) that predicts this kind."""
+        check_kind(kind)
+
+        def denoise(z_t, t, previous=None):
+            prediction = net(z_t, t) if previous is None else net(z_t, t, previous)
+            return self.to_x(z_t, prediction, t, kind)
+
+        return denoise
 
 
 def spread(per_row: Float[Tensor, "B"], like: Float[Tensor, "B *D"]) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from difflm_core.evaluation import unigram_entropy
+from difflm_core.evaluation.generation import unigram_entropy
 from difflm_core.models import Denoiser
 from difflm_core.samplers.categorical import draw_from, probabilities
 from difflm_core.samplers.masked import start_canvas

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.models import DiffusionLM, Transformer, TransformerConfig
 from difflm_core.training.folders import write_folder, write_text
 
 
@@ -71,22 +71,23 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def load_model(folder: Path | str, V: int | None = None, length: int | None = None, device=None) -> Transformer:
+def load_model(
+    folder: Path | str, V: int | None = None, length: int | None = None, device=None
+) -> Transformer | DiffusionLM:
     """A model from `save_model` or from the newest checkpoint of a run, in float32. Give V and length to be sure that
     it was made for this vocabulary and canvas.
 
     Raises FileNotFoundError where files are missing and ValueError for damaged ones or another V or length.
     """
     folder = _newest(folder)
-    config = _config(folder)
-    if V is not None and config.V != V:
+    model = _untrained(folder)
+    if V is not None and model.V != V:
         raise ValueError(
-            f"The checkpoint in {folder} was made for a vocabulary of {config.V} tokens, not {V}: use the "
+            f"The checkpoint in {folder} was made for a vocabulary of {model.V} tokens, not {V}: use the "
             "tokenizer it was trained with."
         )
-    if length is not None and config.length < length:
-        raise ValueError(f"The checkpoint in {folder} was made for at most {config.length} positions, not {length}.")
-    model = Transformer(config)
+    if length is not None and model.length < length:
+        raise ValueError(f"The checkpoint in {folder} was made for at most {model.length} positions, not {length}.")
     weights = read_tensors(folder / "model.safetensors")
     try:
         model.load_state_dict({name: value.float() for name, value in weights.items()})  # may be stored in half
@@ -167,14 +168,18 @@ def _newest(folder: Path | str) -> Path:
     return found[-1] if found else Path(folder)
 
 
-def _config(folder: Path) -> TransformerConfig:
+def _untrained(folder: Path) -> Transformer | DiffusionLM:
+    """The network that config.json describes; a description with a `net` is that of a Diffusion-LM."""
     about = read_about(folder)
     try:
-        return TransformerConfig(**about["model"])
-    except (KeyError, TypeError) as error:
+        if "net" in about["model"]:
+            return DiffusionLM.from_description(about["model"])
+        return Transformer(TransformerConfig(**about["model"]))
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(damaged(folder, f"config.json does not describe a model ({error!r})")) from None
 
 
 def _texts(model: Transformer, about: dict | None, tokenizer: Tokenizer | None) -> dict[str, str]:
-    texts = {"config.json": json.dumps({"model": asdict(model.config), **(about or {})}, indent=1) + "\n"}
+    described = model.description() if isinstance(model, DiffusionLM) else asdict(model.config)
+    texts = {"config.json": json.dumps({"model": described, **(about or {})}, indent=1) + "\n"}
     return texts if tokenizer is None else texts | {"tokenizer.json": tokenizer.to_str(pretty=True)}

@@ -4,8 +4,9 @@ command line edits.
 
 from dataclasses import dataclass, field, replace
 
+from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
 from difflm_core.training.hybrid_task import Hybrid
-from difflm_core.training.sources import HubText, LocalText, Shakespeare, ToyLanguage, WikipediaSentences
+from difflm_core.training.sources import HubSentences, HubText, LocalText, Shakespeare, ToyLanguage, WikipediaSentences
 from difflm_core.training.tasks import Autoregressive, Masked
 
 
@@ -26,8 +27,10 @@ class Recipe:
     averaged weights that are kept and evaluated.
     """
 
-    task: Masked | Autoregressive | Hybrid = field(default_factory=Masked)
-    data: ToyLanguage | Shakespeare | WikipediaSentences | LocalText | HubText = field(default_factory=ToyLanguage)
+    task: Masked | Autoregressive | Hybrid | EmbeddingDiffusion = field(default_factory=Masked)
+    data: ToyLanguage | Shakespeare | WikipediaSentences | LocalText | HubText | HubSentences = field(
+        default_factory=ToyLanguage
+    )
     size: Size = field(default_factory=Size)
     steps: int = 1500
     batch_size: int = 256
@@ -74,6 +77,19 @@ LM1B = Recipe(
     checkpoint_every=10_000,
 )
 
+# Diffusion-LM on E2E as in the paper (App. B): BERT-base's shape, d = 16, T = 2000, 200 steps when decoding.
+E2E = Recipe(
+    task=EmbeddingDiffusion(),
+    data=HubSentences(),
+    size=Size(width=768, layers=12, heads=12, dropout=0.1),
+    steps=200_000,
+    batch_size=64,
+    learning_rate=1e-4,
+    ema=0.9999,
+    evaluate_every=10_000,
+    checkpoint_every=10_000,
+)
+
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "mdlm-tiny": ("Masked diffusion on the toy language: about two minutes on 2 CPU cores.", Recipe()),
     "ar-tiny": ("Its autoregressive twin: same network, causal attention.", Recipe(task=Autoregressive())),
@@ -96,4 +112,9 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "mdlm-lm1b with hybrid noise, a time input and GIDD's weight decay: for a GPU and a network.",
         replace(LM1B, task=Hybrid(), size=replace(LM1B.size, time_conditioning=True), weight_decay=0.02),
     ),
+    "diffusion-lm-tiny": (
+        "Diffusion-LM, noise on learned embeddings, on the toy language: a few minutes on 2 CPU cores.",
+        Recipe(task=EmbeddingDiffusion(), steps=3000, batch_size=64, evaluate_every=1000),
+    ),
+    "diffusion-lm-e2e": ("The paper's E2E run (restaurant reviews, one a row): for a GPU and a network.", E2E),
 }

@@ -6,7 +6,8 @@ from difflm_core.data.tokenizers import END_OF_TEXT
 from difflm_core.data.toy_language import broken_rules, toy_language
 from difflm_core.evaluation import estimate_nelbo, judge_samples
 from difflm_core.models import Transformer
-from difflm_core.samplers import ancestral, first_hitting, sample_discrete, sample_masked
+from difflm_core.samplers import ancestral, first_hitting, sample_diffusion_lm, sample_discrete, sample_masked
+from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
 from difflm_core.training.hybrid_task import Hybrid
 from difflm_core.training.loop import evaluate
 from difflm_core.training.recipes import Recipe
@@ -63,6 +64,14 @@ def samplers(recipe: Recipe, model: Transformer, shape: tuple[int, int], generat
         for T in (2, 4, 8, 16, 64):
             process = recipe.task.process(model.V)
             yield f"posterior, T = {T}", sample_discrete(process, model, T, shape, generator=generator)
+        return
+    if isinstance(recipe.task, EmbeddingDiffusion):
+        for steps, clamp_from in ((10, None), (50, None), (200, None), (200, 1.0)):
+            name = f"{steps} of {recipe.task.T} steps, {'clamped' if clamp_from else 'not clamped'}"
+            yield (
+                name,
+                sample_diffusion_lm(model, recipe.task.T, shape, None, clamp_from, generator, steps=steps),
+            )
         return
     for T in (1, 2, 4, 8):
         yield (

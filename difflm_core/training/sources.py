@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from difflm_core import data
+from difflm_core.data.padded import frequent_words_tokenizer, pad
 from difflm_core.data.toy_language import toy_language
 
 
@@ -86,6 +87,10 @@ class Corpus:
             return data.character_tokenizer("".join(train) + "".join(held_out))
         return data.bpe_tokenizer(train, self.bpe)
 
+    def rows(self, texts, tokenizer: Tokenizer):
+        """Token ids in rows of `length`: by default all texts joined and cut."""
+        return data.pack(texts, tokenizer, self.length)
+
 
 @dataclass(frozen=True)
 class Shakespeare(Corpus):
@@ -154,13 +159,38 @@ class HubText(Corpus):
             ) from error
 
 
+@dataclass(frozen=True)
+class HubSentences(Corpus):
+    """One text of a hub dataset per row: frequent words, END, PAD. The defaults are those of E2E in Diffusion-LM."""
+
+    name: str = "tuetschek/e2e_nlg"
+    column: str = "human_reference"
+    test: str = "validation"
+    length: int = 64
+    at_least: int = 10
+    bpe: int | None = None
+    held_out: int = 1024
+
+    def texts(self):
+        try:
+            return data.hub(self.name, "train", self.column), data.hub(self.name, self.test, self.column)
+        except RuntimeError as error:
+            raise ConnectionError(str(error)) from error
+
+    def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
+        return frequent_words_tokenizer(train, self.at_least)
+
+    def rows(self, texts, tokenizer: Tokenizer):
+        return pad(texts, tokenizer, self.length)
+
+
 @cache
 def prepared(source: Corpus):
     """(training rows, held-out rows, tokenizer): made once per process."""
     train, held_out = source.texts()
     tokenizer = source.new_tokenizer(train["text"], held_out["text"])
-    rows = data.pack(train, tokenizer, source.length)
+    rows = source.rows(train, tokenizer)
     try:
-        return rows, data.pack(held_out, tokenizer, source.length), tokenizer
+        return rows, source.rows(held_out, tokenizer), tokenizer
     except ValueError as error:
         raise ValueError(f"The texts held out for evaluation are too short or cannot be encoded: {error}") from error

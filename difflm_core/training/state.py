@@ -9,16 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.models import DiffusionLM, Transformer, TransformerConfig
 from difflm_core.training import checkpoints
+from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
 from difflm_core.training.recipes import Recipe
 from difflm_core.training.stops import check_gradient, check_loss
 
 
-def build(recipe: Recipe) -> Transformer:
+def build(recipe: Recipe) -> Transformer | DiffusionLM:
     """The recipe's network, initialised from its seed."""
     torch.manual_seed(recipe.seed)
     size = recipe.size
+    if isinstance(recipe.task, EmbeddingDiffusion):
+        return recipe.task.network(recipe.data.V, recipe.data.length, size)
     return Transformer(
         TransformerConfig(
             recipe.data.V,

@@ -65,7 +65,9 @@ def test_plug_in_posterior(case, same):
 
 
 def test_posterior_of_ids(case):
-    """Eq. 3 with ids needs two rows of the matrices, no product: there is little to gain here."""
+    """Eq. 3 with ids needs two rows of the matrices, no product. In closed form it is one number for all symbols but
+    x, z_t and the mask.
+    """
     by_matrices, closed, x, _ = case
     s, t = torch.full((B,), 0.5), torch.full((B,), 0.75)
     z = closed.corrupt(x, t, torch.Generator().manual_seed(1))
