@@ -1,15 +1,50 @@
-"""Sliders to think with. Each prints a static picture of the same content first, which needs no kernel.
+"""Sliders to think with. Each shows a static twin of the same content first, which needs no kernel.
 
 `masking_explorer`: drag t, see tokens disappear, and what the model would write in their place.
+`corruption_explorer`: choose a kind of noise, drag t, see what is left of a sentence.
 """
+
+from collections.abc import Callable, Sequence
 
 import ipywidgets as controls
 from IPython.display import display
 from jaxtyping import Int
 from torch import Tensor
 
+from difflm_core.classroom.corruptions import Corrupt, corrupted, corruption_html, static_rows
 from difflm_core.classroom.fills import PER_LINE, Decode, fill, fill_html, fixed_uniforms, masking_filmstrip
-from difflm_core.classroom.lesson import is_static, show
+from difflm_core.classroom.lesson import is_static, samples_table, show
+from difflm_core.classroom.sentences import sentence
+
+
+def noise_controls(
+    menu: controls.ValueWidget, again: str, html: Callable[[object, float, int], str], seed: int = 0, step: float = 0.02
+) -> controls.VBox:
+    """A menu, a slider for t in [0, 1], a button that draws the noise anew, and the picture html(choice, t, seed).
+
+    `again` is the button's text. Everything can be reached with Tab and moved with the arrow keys.
+    """
+    slider = controls.FloatSlider(
+        value=0.5, min=0.0, max=1.0, step=step, description="noise t", readout_format=".2f",
+        tooltip="noise level t: 0 is the clean sentence, 1 pure noise", layout=controls.Layout(width="420px"),
+    )  # fmt: skip
+    redraw = controls.Button(description=again, tooltip="draw the noise anew")
+    picture = controls.HTML()
+    noise = {"seed": seed}
+
+    def draw(_=None) -> None:
+        # one new value, hence one message and no flicker
+        picture.value = html(menu.value, slider.value, noise["seed"])
+
+    def new_noise(_) -> None:
+        noise["seed"] += 1
+        draw()
+
+    slider.observe(draw, "value")
+    menu.observe(draw, "value")
+    redraw.on_click(new_noise)
+    draw()
+    return controls.VBox([menu, controls.HBox([slider, redraw]), picture])
 
 
 def masking_controls(ids: Int[Tensor, "N L"], process, denoiser, decode: Decode, seed: int = 0) -> controls.VBox:
@@ -18,28 +53,11 @@ def masking_controls(ids: Int[Tensor, "N L"], process, denoiser, decode: Decode,
         options=[(" ".join(decode(int(i)).strip() for i in x[:PER_LINE]), n) for n, x in enumerate(ids)],
         description="sentence", layout=controls.Layout(width="640px", display=None if len(ids) > 1 else "none"),
     )  # fmt: skip
-    slider = controls.FloatSlider(
-        value=0.5, min=0.0, max=1.0, step=0.02, description="noise t", readout_format=".2f",
-        tooltip="noise level t: 0 is the clean sentence, 1 all masks", layout=controls.Layout(width="420px"),
-    )  # fmt: skip
-    redraw = controls.Button(description="other masks", tooltip="draw which positions disappear first anew")
-    picture = controls.HTML()
-    masks = {"seed": seed}
 
-    def draw(_=None) -> None:
-        u = fixed_uniforms(ids.shape[1], masks["seed"])
-        # one new value, hence one message and no flicker
-        picture.value = fill_html(fill(ids[menu.value], u, slider.value, process, denoiser), decode)
+    def html(chosen: int, t: float, seed: int) -> str:
+        return fill_html(fill(ids[chosen], fixed_uniforms(ids.shape[1], seed), t, process, denoiser), decode)
 
-    def other_masks(_) -> None:
-        masks["seed"] += 1
-        draw()
-
-    slider.observe(draw, "value")
-    menu.observe(draw, "value")
-    redraw.on_click(other_masks)
-    draw()
-    return controls.VBox([menu, controls.HBox([slider, redraw]), picture])
+    return noise_controls(menu, "other masks", html, seed)
 
 
 def masking_explorer(ids: Int[Tensor, "*N L"], process, denoiser, decode: Decode, seed: int = 0) -> None:
@@ -63,3 +81,57 @@ def masking_explorer(ids: Int[Tensor, "*N L"], process, denoiser, decode: Decode
     else:
         show(figure, alt, caption + "Below: drag t, or focus the slider and use the arrow keys.", words)
         display(masking_controls(ids, process, denoiser, decode, seed))
+
+
+def corruption_controls(
+    kinds: dict[str, Corrupt], x: Int[Tensor, "L"], decode: Decode, mask_id: int, seed: int = 0, step: float = 0.02
+) -> controls.VBox:
+    """The live widget alone: a radio button for each kind of noise, slider t, a button for other noise, the picture."""
+    menu = controls.RadioButtons(options=list(kinds), description="noise", layout=controls.Layout(width="max-content"))
+    clean = sentence(x, decode, mask_id)
+
+    def html(kind: str, t: float, seed: int) -> str:
+        return corruption_html(kind, t, clean, corrupted(kinds[kind], x, t, decode, mask_id, seed))
+
+    return noise_controls(menu, "other noise", html, seed, step)
+
+
+def corruption_explorer(
+    kinds: dict[str, Corrupt],
+    sentence_ids: Int[Tensor, "*N L"],
+    decode: Decode,
+    mask_id: int,
+    seed: int = 0,
+    static_times: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
+    step: float = 0.02,
+) -> None:
+    """What several kinds of noise make of one sentence: first a table, then (with a live kernel) radio buttons for the
+    kind and a slider for t.
+
+        at = lambda process: lambda ids, t, generator: process.corrupt(ids, torch.tensor([t]), generator)
+        corruption_explorer({"mask": at(masked(V)), "uniform": at(uniform(V))}, ids, word, mask_id=V)
+
+    `kinds` maps the name of a noise to `corrupt(ids (1, L), t, generator) -> ids (1, L)`: noise on vectors rounds to
+    the nearest token itself, a chain of T steps rounds t to its grid itself (then give step = 1 / T). `sentence_ids`
+    is one sentence (L,) or (1, L) of clean token ids, `decode(i)` the text of one token. `static_times` are the rows of
+    the table; DIFFLM_STATIC=1 or CI leaves only the table.
+    """
+    x = sentence_ids[0] if sentence_ids.ndim == 2 and len(sentence_ids) == 1 else sentence_ids
+    if x.ndim != 1 or not x.numel() or x.min() < 0 or (x == mask_id).any():
+        raise ValueError(
+            f"corruption_explorer needs one clean sentence, token ids (L,) or (1, L) without masks, got shape "
+            f"{tuple(sentence_ids.shape)}."
+        )
+    if not kinds:
+        raise ValueError("corruption_explorer needs at least one kind of noise: {name: corrupt}.")
+    if not all(0 <= t <= 1 for t in static_times):
+        raise ValueError(f"static_times are noise levels in [0, 1] (0 = data), got {tuple(static_times)}.")
+    samples_table(
+        static_rows(kinds, x, static_times, decode, mask_id, seed),
+        title="One sentence under " + ", ".join(kinds) + " noise",
+        head=("noise", "sentence", "left"),
+    )
+    if is_static():
+        print("Run this cell in JupyterLab to choose the noise and drag t yourself.")
+    else:
+        display(corruption_controls(kinds, x, decode, mask_id, seed, step))

@@ -534,6 +534,75 @@ print("first-hitting makes L calls:", measured["first-hitting"] == L)
 #
 # **Longer than the canvas.** A masked model can also work semi-autoregressively: fill a canvas, keep its end as the beginning of the next, go on (`samplers.sample_sliding`).
 #
+# ### What few steps cost, in nats
+#
+# A chain of $T$ steps has a bound of its own (`masked_nelbo_discrete`): the sum of section 4 before $T \to \infty$. It says in nats what section 7 said in broken sentences. Nothing is trained anew, one checkpoint is scored for
+# every $T$. Beside it stands the exact denoiser, which has nothing left to learn: whatever it pays above the entropy is the price of drawing several words in one step. The second table answers another question. The
+# derivation shows the network $t$, ours and the authors' released code do not. Would $t$ help, when the number of masks on the page nearly tells it?
+#
+# **Predict:** with $T = 10$ steps for twelve words, who pays more for the steps, the trained network or the exact denoiser? By how much does the price fall when $T$ doubles?
+
+# %%
+study = load_results("mdlm_time")
+show(*pictures.price_of_steps(study))
+print(pictures.price_table(study), "\n")
+print(pictures.time_input(study))
+
+# %% [markdown]
+# Both pay the same, 0.058 nats per word at $T = 10$ and 0.0005 at $T = 1000$, and each doubling of $T$ halves it: the curves are parallel, 0.004 apart, which is what the checkpoint has not learned. No training removes the price of few steps, and a bound
+# quoted for $T = \infty$ flatters a sampler with ten steps. In the paper's Table 11 (perplexities 42.18 at $T = 10$, 23.15 at 1,000, 23.05 at $\infty$) the price also falls like $1/T$; it is ten times ours.
+#
+# Seeing $t$ changes nothing that three seeds could show, in spite of half as many parameters again; the paper's Table 12 has 23.21 with and 23.05 without. The best guess for a masked word does not depend on $t$ at all: given
+# the visible words, *when* they were revealed is no further evidence (Zheng et al. 2024, Prop. 3.2).
+#
+# ### One order, and the bound becomes exact
+#
+# The bound averages over random orders. Let the order follow from the page alone, say "the position where the likeliest word is most probable" (looked at *before* a word is drawn), and only one path leads from the blank page to a text.
+# Then the chain rule along it *is* $\log p$ of this sampler, no bound and no draws (DUEL, arXiv 2603.01367). `confidence` from section 7 does not qualify: it looks at the word it has just drawn, and many paths lead to one text.
+#
+# **Predict:** which of these orders suits the network best? And what does the perfect denoiser say to each?
+
+# %%
+from difflm_core.evaluation import order_nll
+from difflm_core.samplers import fixed_order, lowest_entropy, surest, widest_margin
+
+orders = {
+    "left to right": fixed_order(torch.arange(L)),
+    "one random order": fixed_order(torch.randperm(L, generator=lesson.generator(17))),
+    "surest first": surest(),
+    "widest margin first": widest_margin(),
+    "lowest entropy first": lowest_entropy(),
+    "surest first, 2 per call": surest(2),
+}
+tiny, _ = course_checkpoint("mdlm-tiny")
+fresh = language.sample(lesson.pick(256, 64), generator=lesson.generator(18))
+true_nats, above = -language.log_prob(fresh).to(torch.float64), {}
+print(f"exact -log p of these sentences: {true_nats.mean() / L:.4f} nats per word; each order above it:")
+print(f"{'order':26s}{'checkpoint mdlm-tiny':>24s}{'perfect denoiser':>22s}")
+for name, rule in progress(orders.items(), "orders", total=len(orders)):
+    line = f"{name:26s}"
+    for who, net, n in (("tiny", tiny, len(fresh)), ("perfect", perfect, len(fresh) // 4)):
+        gap = (order_nll(net, fresh[:n], rule).sum(1) - true_nats[:n]) / L  # (n,), sentence by sentence
+        above[name, who] = gap.mean().item()
+        line += f"{round(above[name, who], 4) + 0.0:+14.4f} ± {gap.std() / n**0.5:.4f}"
+    print(line)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+one_by_one = [name for name in orders if "per call" not in name]
+print(
+    "perfect denoiser, one word per call: every order is exact:",
+    max(abs(above[k, "perfect"]) for k in one_by_one) < 1e-6,
+)
+print(
+    "two words per call cost even the perfect denoiser:",
+    above["surest first, 2 per call", "perfect"] > 0.005,
+)
+
+# %% [markdown]
+# A different order is a different model: the network need not agree with itself. Here it nearly does: one word per call costs 0.002 to 0.004 nats above the truth in every order, hardly more than the ±, because there is little left to learn. "Surest first", so
+# helpful when several words are drawn per call, buys nothing when each is drawn alone. (The average over *all* orders is exactly the bound of section 4: `tests/test_orders.py` enumerates them.) Two words per call cost 0.03 nats, and the perfect denoiser pays them just the same.
+#
 # ## 12 · A bug that nobody saw: Gumbel noise in float32
 #
 # A popular way to draw from logits is $\arg\max(\log p + \text{Gumbel noise})$. In float32 the noise can never exceed 16.6, because the largest uniform number below 1 is $1 - 2^{-24}$. For one word at a time
@@ -929,4 +998,4 @@ print(
 #
 # **Sources.** Sahoo et al. 2024, *Simple and effective masked diffusion language models* (arXiv 2406.07524): equations 6–11, Table 8, appendix D. Shi et al. 2024 (2406.04329), the twin derivation. Zheng et al. 2024,
 # *Masked diffusion models are secretly time-agnostic masked models and exploit inaccurate categorical sampling* (2409.02908): Prop. 3.1, 4.1, 5.2. Austin et al. 2021 (2107.03006), D3PM. Chang et al. 2022 (2202.04200), MaskGIT, for
-# confidence decoding. Next in the course: lesson 09 (GIDD), where a written word can still be corrected.
+# confidence decoding. Lou et al. 2024 (2310.16834), SEDD, whose score entropy is the same loss once more (`objectives/score_entropy.py`). DUEL (2603.01367), for exact likelihoods of fixed orders. Next in the course: lesson 09 (GIDD), where a written word can still be corrected.

@@ -566,6 +566,30 @@ print("conf does not, its texts are emptier than planned:", masks["conf"][T - 4]
 # `remdm_conf` gives each visible token its own share of $\sigma$ and none to a masked one, so a mask is revealed at MDLM's rate: the equation of section 2 holds no longer, and the text is emptier than $\alpha_s$ says until the last step fills it. A *choice* of what to take back is
 # no longer independent of what stands there, and no theorem covers it. This will be true of G-Star as well; only its *number* of masks is right, because it is fixed by hand.
 #
+# ### Every sampler of the course, one picture
+#
+# A perfect network separates what a sampler loses from what a network has not learned. So here is every sampler of lessons 02 to 10 with the exact posterior as its network, against the calls that it really makes. A broken sentence has
+# probability 0 in the language, so the share of broken ones is also a lower bound on the total variation between what the sampler writes and the language.
+#
+# **Predict** for the right picture: which noise needs the fewest calls, masks, random words (lesson 07) or Gaussian noise on vectors (lesson 02)?
+
+# %%
+from difflm_core.classroom.pictures.lesson_10 import every_sampler, price_in_variety
+
+every = load_results("exact_samplers")
+show(*every_sampler(every))
+print("At T = 8 steps:\n" + price_in_variety(every))
+
+# %% [markdown]
+# Left: all roads on masks begin at the same place, since the first call sees nothing and words drawn together cannot agree. Revising helps at few calls (exact count, Star), and costs at many, where a finished sentence is taken apart again. Choosing the most confident words
+# breaks least, and pays with variety: its sentences are about 6 nats likelier than true ones, and the entropy falls.
+#
+# Right: **masks are the worst noise for few calls**, and the other kinds lose nothing in variety at 8 steps or more. At 8 calls two masked sentences in five are broken, of those from random words on the cosine schedule or from Gaussian noise one or two in a hundred. The reason is the one of this lesson:
+# with masks a word is decided once, in one step, blind to those decided with it. A random word or a vector is decided little by little; every step sees a hint of every word, and can still change it.
+#
+# So why did masks win? Because this network is perfect, and a trained one is not. Lessons 02, 07 and 09 train networks on vectors and random words at equal cost, and there the masked network is the easiest to train: it need not find out first which words are noise. What an ideal sampler could do with fewer calls is the reason
+# why such noise keeps coming back.
+#
 # ## 8 · Which words? An error predictor
 #
 # So far coins decide. But some words of a draft are mistakes and others are not. **G-Star** trains a second network $g_\phi$ to tell them apart. Its lessons are free:

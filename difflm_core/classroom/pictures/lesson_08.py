@@ -1,5 +1,7 @@
 """The pictures and tables of lesson 08's stored studies."""
 
+import math
+
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -125,6 +127,72 @@ def time_noise(study: dict) -> str:
         lines.append(f"{way:20s}{sd:16.4f}   {ratios}")
     what = f"(the same {settings['batch_size']} sentences, {settings['batches']} draws of the noise. {again(study)})"
     return "\n".join([*lines, what])
+
+
+def price_of_steps(study: dict) -> Picture:
+    """The bound of chains with T steps (study mdlm_time): one checkpoint, and the exact denoiser."""
+    runs = {run["denoiser"]: run for run in study["runs"] if "denoiser" in run}
+    finite = [T for T in study["settings"]["T"] if T != "inf"]
+    places = [*map(int, finite), 10 * int(finite[-1])]  # infinity is drawn one decade further
+    fig, ax = plt.subplots()
+    looks = {study["settings"]["checkpoint"]: style_of("mdlm"), "exact": style_of("exact") | {"marker": "o"}}
+    for name, look in looks.items():
+        of = [runs[name]["steps"][T] for T in (*finite, "inf")]
+        label = "exact denoiser" if name == "exact" else f"checkpoint {name}"
+        ax.errorbar(places, [o["bound"] for o in of], [2 * o["standard_error"] for o in of], label=label, **look)
+    exact = runs["exact"]["exact"]
+    ax.axhline(exact, color=BLACK, lw=1)
+    ax.annotate("exact −log p", (places[0], exact), xytext=(0, -13), textcoords="offset points", fontsize=10)
+    ax.set(
+        xscale="log", xlabel="steps T", ylabel="bound, nats per word", title="Each number of steps has its own bound"
+    )
+    ax.set_xticks(places, [*(f"{T:,}" for T in places[:-1]), "∞"])
+    ax.minorticks_off()
+    ax.margins(y=0.15)
+    ax.legend()
+    found = "; ".join(
+        f"{'T infinite' if T == 'inf' else 'T = ' + T}: {runs['exact']['steps'][T]['bound']:.3f} and "
+        f"{runs[study['settings']['checkpoint']]['steps'][T]['bound']:.3f}"
+        for T in (*finite, "inf")
+    )
+    alt = f"Bounds of the exact denoiser and of the checkpoint. {found}. The exact value is {exact:.3f}."
+    caption = (
+        f"{study['settings']['sentences']:,} sentences, {study['settings']['draws']} draws of the masks, the same for "
+        f"both and for all T; bars: ±2 s.e. {again(study)}"
+    )
+    return fig, alt, caption
+
+
+def price_table(study: dict) -> str:
+    """What T steps cost above infinitely many, here and in MDLM's Table 11 (OpenWebText)."""
+    paper = {"10": 42.18, "20": 30.70, "50": 25.77, "100": 24.35, "1000": 23.15}
+    runs = {run["denoiser"]: run["steps"] for run in study["runs"] if "denoiser" in run}
+    lines = ["nats per token above the bound of infinitely many steps"]
+    lines += [f"{'steps T':>8s}{'exact denoiser':>21s}{'checkpoint':>21s}{'OpenWebText (paper)':>21s}"]
+    for T, perplexity in paper.items():
+        cells = "".join(
+            f"{of[T]['price']:+12.4f} ± {of[T]['price_standard_error']:.4f}"
+            for of in (runs["exact"], runs[study["settings"]["checkpoint"]])
+        )
+        lines.append(f"{T:>8s}{cells}{math.log(perplexity / 23.05):+21.4f}")
+    return "\n".join(lines)
+
+
+def time_input(study: dict) -> str:
+    """The bound with and without a time input, and the difference seed by seed (study mdlm_time)."""
+    runs = [run for run in study["runs"] if "time_conditioning" in run]
+    bounds = {way: torch.tensor([r["bound"] for r in runs if r["time_conditioning"] is way]) for way in (False, True)}
+    size = {r["time_conditioning"]: r["parameters"] for r in runs}
+    lines = [f"{'network':18s}{'parameters':>12s}{'bound':>10s}{'± sd':>9s}   difference, seed by seed"]
+    for way, name in ((False, "without time"), (True, "with time")):
+        differences = "  ".join(f"{d:+.4f}" for d in bounds[way] - bounds[False]) if way else ""
+        line = f"{name:18s}{size[way]:12,}{bounds[way].mean():10.4f}{bounds[way].std():9.4f}   {differences}"
+        lines.append(line.rstrip())
+    exact, error = runs[0]["exact"], max(r["standard_error"] for r in runs)
+    lines.append(f"exact −log p {exact:.4f}; each bound ± {error:.4f} for its draws of the masks, the same for all.")
+    lines.append(again(study))
+
+    return "\n".join(lines)
 
 
 def times(draw: dict[str, torch.Tensor]) -> Picture:

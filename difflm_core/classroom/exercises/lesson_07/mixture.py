@@ -1,0 +1,113 @@
+"""Exercise 7.3: the reverse step of a network that says p(x_i | z_t): the posteriors mixed, not the prediction plugged
+in.
+"""
+
+import torch
+from torch import Tensor
+
+from difflm_core.classroom.checks import Check
+from difflm_core.classroom.exercises.lesson_07.chains import P, Z, cases, worst
+from difflm_core.processes import matrices
+
+
+def answers(mixture) -> list[Tensor]:
+    return [torch.as_tensor(mixture(Q.clone(), Qbar.clone(), Z.clone(), P.clone())) for _, Q, Qbar in cases()]
+
+
+def test(mixture):
+    for (name, Q, Qbar), given in zip(cases(), answers(mixture), strict=True):
+        exact = matrices.posterior_mixture(Q, Qbar, Z, P)
+        assert given.shape == exact.shape, (
+            f"Return a law over the K states for every place, shaped {tuple(exact.shape)}, not {tuple(given.shape)}."
+        )
+        sums = given.sum(-1)
+        assert torch.allclose(sums, torch.ones_like(sums), atol=1e-6), "Probabilities over z_s must sum to 1."
+        row, place, symbol = worst(given, exact)
+        assert torch.allclose(given.double(), exact, atol=1e-6), (
+            f"With {name}, where {int(Z[row, place])} is seen at t, the chance of {symbol} at s is"
+            f" {exact[row, place, symbol]:.4f}; yours is {given[row, place, symbol]:.4f}."
+        )
+
+
+def evidence(Q_t, Qbar_s, z):
+    return (Qbar_s @ Q_t).T[z]  # q(z_t | x = v) for every v
+
+
+def plug(Q_t, Qbar_s, z, p):
+    joint = Q_t.T[z] * (p @ Qbar_s)
+    return joint / joint.sum(-1, keepdim=True)
+
+
+def right(Q_t, Qbar_s, z, p):
+    others = p / evidence(Q_t, Qbar_s, z)
+    return plug(Q_t, Qbar_s, z, others / others.sum(-1, keepdim=True))
+
+
+def counted_again(Q_t, Qbar_s, z, p):
+    return plug(Q_t, Qbar_s, z, p * evidence(Q_t, Qbar_s, z))
+
+
+def of_one_step(Q_t, Qbar_s, z, p):
+    return plug(Q_t, Qbar_s, z, p / Q_t.T[z])
+
+
+def of_before(Q_t, Qbar_s, z, p):
+    return plug(Q_t, Qbar_s, z, p / Qbar_s.T[z])
+
+
+def by_the_best(Q_t, Qbar_s, z, p):
+    return matrices.posterior(Q_t, Qbar_s, z, p.argmax(-1))
+
+
+def is_like(wrong):
+    """A probe: the attempt gives what `wrong` gives, for every matrix."""
+    return lambda mixture: all(
+        given.shape == expected.shape and torch.allclose(given.double(), expected, atol=1e-6)
+        for given, expected in zip(answers(mixture), answers(wrong), strict=True)
+    )
+
+
+MISTAKES = [
+    (
+        is_like(plug),
+        "That is the plug-in (Eq. 4): it multiplies p by q(z_t | x) once more, but p(x | z_t) has seen z_t already."
+        " Normalise the posterior of each x first, then mix.",
+    ),
+    (
+        is_like(counted_again),
+        "The evidence is multiplied in, and the plug-in multiplies it in again. Divide p by q(z_t | x).",
+    ),
+    (
+        is_like(of_one_step),
+        "You divided by q(z_t | z_s), the last step alone. The evidence about x goes through all steps: row x of"
+        " Qbar_s @ Q_t.",
+    ),
+    (is_like(of_before), "You divided by q(z_s = z_t | x): the last step is missing. Qbar_t = Qbar_s @ Q_t."),
+    (
+        is_like(by_the_best),
+        "You took the likeliest x and its posterior. All x count, each with its p.",
+    ),
+    (
+        lambda mixture: (
+            not torch.allclose(
+                answers(mixture)[0].sum(-1), torch.ones(Z.shape, dtype=answers(mixture)[0].dtype), atol=1e-6
+            )
+        ),
+        "The result does not sum to 1: each posterior must be normalised before it is mixed.",
+    ),
+]
+
+ex7_3 = Check(
+    "7.3",
+    test=test,
+    mistakes=MISTAKES,
+    hints=[
+        "The wanted law is the sum over x of p(x) q(z_s | z_t, x), and each q(z_s | z_t, x) is exercise 7.2's. A loop"
+        " over the K values of x is allowed.",
+        "Without a loop: in q(z_s | z_t, x) = q(z_t | z_s) q(z_s | x) / q(z_t | x) only the last factor and q(z_s | x)"
+        " depend on x. So put p(x) / q(z_t | x) where the plug-in has p(x).",
+        "evidence = (Qbar_s @ Q_t).T[z]; joint = Q_t.T[z] * ((p / evidence) @ Qbar_s). It sums to 1 by itself.",
+    ],
+    reference=right,
+    praise="A network that knows p(x | z_t) takes the true reverse step with this line, and a wrong one with Eq. 4.",
+)
