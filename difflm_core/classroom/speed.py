@@ -17,9 +17,7 @@ def steps_per_second(seconds: float) -> float:
     """Steps of the recipe mdlm-tiny on the CPU, for about so many seconds after a warm-up. Returns steps per second."""
     if seconds <= 0:
         raise ValueError(f"The benchmark needs a time above 0 seconds, got {seconds}.")
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # a new network is seeded; the notebook's own random numbers go on as before
+    with torch.random.fork_rng(devices=[]):  # a new network is seeded; the notebook's own numbers go on as before
         state = State(RECIPES["mdlm-tiny"][1])
     state.one_step()
     began, steps = time.perf_counter(), 0
@@ -27,7 +25,7 @@ def steps_per_second(seconds: float) -> float:
         while (passed := time.perf_counter() - began) < seconds or steps < UNCERTAIN:
             state.one_step()
             steps += 1
-            bar.update(min(passed, bar.total) - bar.n)
+            bar.update(min(int(passed), bar.total) - bar.n)
         bar.update(bar.total - bar.n)
     return steps / (time.perf_counter() - began)
 

@@ -2,7 +2,7 @@
 
 Eight ways to train the same network on the same batches, each scored by its own exact T-step bound in bits per
 character. The last is not in the paper: the bound asks what the *other* characters say of x_i, the cross-entropy asks
-what all of z_t says, so for the cross-entropy the evidence of z_i is multiplied back in. About 25 minutes on one core.
+what all of z_t says, so for the cross-entropy the evidence of z_i is multiplied back in. About 32 minutes on one core.
 """
 
 import time

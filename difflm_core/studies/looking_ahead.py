@@ -2,7 +2,7 @@
 
 Three questions, each with the toy language's exact answer beside it: what one hidden word costs when only the left side
 or both sides are read; how often a beginning fits an end that was given; and what becomes of a sentence that begins
-with a mistake. Trains mdlm-tiny and ar-tiny for 600 steps each. About 6 minutes on one core.
+with a mistake. Trains mdlm-tiny and ar-tiny for 600 steps each. About 10 minutes on one core (16 on a busy one).
 """
 
 import time
