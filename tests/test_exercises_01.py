@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from judging import is_told, passes
 
-from difflm_core.classroom import checks, widgets_gaussian
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
+from difflm_core.classroom import widgets_gaussian
 from difflm_core.classroom.exercises import lesson_01
 from difflm_core.classroom.exercises.lesson_01 import (
     ddim,
@@ -22,67 +22,7 @@ from difflm_core.classroom.pictures import lesson_01 as pictures
 from difflm_core.processes import CosineBeta, GaussianProcess
 from difflm_core.studies import gaussian_ddpm as study
 
-CHECKS = [ex1_1, ex1_2, ex1_3, ex1_4]
 COSINE = GaussianProcess(CosineBeta())
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and of all that the check can say about mistakes exactly this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-    assert sum(said in outcome.message for _, said in check.mistakes) <= 1
-
-
-# All exercises
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    said = capsys.readouterr().out
-    assert "not attempted yet." in said and f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in said
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_a_crash_is_told_with_its_line(check):
-    def crashing(*inputs):
-        return inputs[99]
-
-    outcome = check.judge(crashing)
-    assert outcome.status == CRASHED and "IndexError" in outcome.message and "return inputs[99]" in outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(7), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message_of_its_own(check):
-    passes(check, check.reference)
-    said = [message for _, message in check.mistakes]
-    assert len(set(said)) == len(said) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_01.__all__) == {"ex1_1", "ex1_2", "ex1_3", "ex1_4", "ex1_5"}
 
 
 # 1.1 posterior_mean(z_t, x, alpha_s, alpha_t)

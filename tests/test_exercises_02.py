@@ -5,71 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from judging import is_told, passes
 
-from difflm_core.classroom import checks
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
 from difflm_core.classroom.exercises import lesson_02
 from difflm_core.classroom.exercises.lesson_02 import ex2_1, ex2_2, ex2_3, ex2_4, three_calls
 from difflm_core.data import toy_language
 from difflm_core.processes import GaussianProcess, Rescaled, Sqrt, time_of
 from difflm_core.processes.ddpm_grid import betas_of
-
-CHECKS = [ex2_1, ex2_2, ex2_3, ex2_4]
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    said = capsys.readouterr().out
-    assert "not attempted yet." in said and f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in said
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_a_crash_is_told_with_its_line(check):
-    def crashing(*inputs):
-        return inputs[99]
-
-    outcome = check.judge(crashing)
-    assert outcome.status == CRASHED and "IndexError" in outcome.message and "return inputs[99]" in outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(3), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message(check):
-    passes(check, check.reference)
-    assert all(message for _, message in check.mistakes) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_02.__all__) == {"ex2_1", "ex2_2", "ex2_3", "ex2_4", "ex2_5"}
-
 
 # 2.1 start_noise(T, s)
 

@@ -4,62 +4,13 @@ import itertools
 
 import pytest
 import torch
+from judging import is_told, passes
 
-from difflm_core.classroom import checks
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
-from difflm_core.classroom.exercises import lesson_07
 from difflm_core.classroom.exercises.lesson_07 import ex7_1, ex7_2, ex7_3, ex7_4, four_steps
 from difflm_core.evaluation import estimate_nelbo
 from difflm_core.models import LeaveOneOut
 from difflm_core.objectives import d3pm_nelbo
 from difflm_core.processes import matrices
-
-CHECKS = [ex7_1, ex7_2, ex7_3, ex7_4]
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    assert f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in capsys.readouterr().out
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(3), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message(check):
-    passes(check, check.reference)
-    assert all(message for _, message in check.mistakes) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_07.__all__) == {"ex7_1", "ex7_2", "ex7_3", "ex7_4"}
-
 
 # 7.1 total_noise(betas)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from judging import is_told, passes
 
-from difflm_core.classroom import checks
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
+from difflm_core.classroom.checks import CRASHED
 from difflm_core.classroom.exercises import lesson_08
 from difflm_core.classroom.exercises.lesson_08 import ex8_1, ex8_2, ex8_3, ex8_4, few_calls, training_loss
 from difflm_core.classroom.exercises.spies import Spy
@@ -16,70 +16,9 @@ from difflm_core.objectives import masked_nelbo, stratified_times
 from difflm_core.processes import masked
 from difflm_core.samplers import Sample, ancestral, confidence, draw, sample_masked
 
-CHECKS = [ex8_1, ex8_2, ex8_3, ex8_4]
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and of all that the check can say about mistakes exactly this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-    assert sum(said in outcome.message for _, said in check.mistakes) <= 1
-
 
 def id_of(value):
     return value.__name__ if callable(value) else str(value)[:30]
-
-
-# All exercises
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    said = capsys.readouterr().out
-    assert "not attempted yet." in said and f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in said
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_a_crash_is_told_with_its_line(check):
-    def crashing(*inputs):
-        return inputs[99]
-
-    outcome = check.judge(crashing)
-    assert outcome.status == CRASHED and "IndexError" in outcome.message and "return inputs[99]" in outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(3), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message_of_its_own(check):
-    passes(check, check.reference)
-    said = [message for _, message in check.mistakes]
-    assert len(set(said)) == len(said) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_08.__all__) == {"ex8_1", "ex8_2", "ex8_3", "ex8_4", "ex8_5"}
 
 
 # 8.1 weight(schedule, t)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from judging import is_told, passes
 
-from difflm_core.classroom import checks
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
 from difflm_core.classroom.exercises import lesson_09
 from difflm_core.classroom.exercises.lesson_09 import (
     correction,
@@ -24,68 +23,6 @@ from difflm_core.objectives import elbo_weights
 from difflm_core.processes import DiscreteProcess, HybridSchedule, hybrid
 from difflm_core.samplers import Sample, sample_discrete, self_correct
 from difflm_core.studies.gidd_sweep import WithOwnToken
-
-CHECKS = [ex9_1, ex9_2, ex9_3, ex9_4]
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and of all that the check can say about mistakes exactly this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-    assert sum(said in outcome.message for _, said in check.mistakes) <= 1
-
-
-# All exercises
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    said = capsys.readouterr().out
-    assert "not attempted yet." in said and f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in said
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_a_crash_is_told_with_its_line(check):
-    def crashing(*inputs):
-        return inputs[99]
-
-    outcome = check.judge(crashing)
-    assert outcome.status == CRASHED and "IndexError" in outcome.message and "return inputs[99]" in outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(3), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message_of_its_own(check):
-    passes(check, check.reference)
-    said = [message for _, message in check.mistakes]
-    assert len(set(said)) == len(said) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_09.__all__) == {"ex9_1", "ex9_2", "ex9_3", "ex9_4", "ex9_5"}
-
 
 # 9.1 wrong_share(t, p_u, V)
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from judging import is_told, passes
 
-from difflm_core.classroom import checks
-from difflm_core.classroom.checks import CORRECT, CRASHED, NOT_ATTEMPTED, WRONG
 from difflm_core.classroom.exercises import lesson_10
 from difflm_core.classroom.exercises.lesson_10 import (
     choose_trials,
@@ -35,53 +34,6 @@ from difflm_core.samplers import (
 )
 from difflm_core.training.course import course_checkpoint
 from difflm_core.training.error_predictor import train_error_predictor
-
-CHECKS = [ex10_1, ex10_2, ex10_3, ex10_4]
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("DIFFLM_STRICT", raising=False)
-    monkeypatch.setattr(checks, "RESULTS", {})
-
-
-def passes(check, attempt):
-    outcome = check.judge(attempt)
-    assert outcome.status == CORRECT, outcome.message
-
-
-def is_told(check, attempt, message):
-    """The attempt is wrong, and this is said."""
-    outcome = check.judge(attempt)
-    assert outcome.status == WRONG, outcome.message
-    assert message in outcome.message, outcome.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_an_open_exercise_gets_a_hint(check, capsys):
-    def unfilled(*inputs):
-        raise NotImplementedError(f"Exercise {check.exercise}")
-
-    check.run(unfilled)
-    assert f"Hint 1 of {len(check.hints)}: {check.hints[0]}" in capsys.readouterr().out
-    assert checks.RESULTS[check.exercise].status == NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-@pytest.mark.parametrize("nonsense", [lambda *inputs: None, lambda *inputs: torch.zeros(3), lambda *inputs: "text"])
-def test_nonsense_is_not_right(check, nonsense):
-    assert check.judge(nonsense).status in (WRONG, CRASHED)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.exercise)
-def test_the_reference_is_right_and_every_mistake_has_a_message(check):
-    passes(check, check.reference)
-    assert all(message for _, message in check.mistakes) and check.praise and len(check.hints) >= 2
-
-
-def test_the_lessons_names():
-    assert set(lesson_10.__all__) == {"ex10_1", "ex10_2", "ex10_3", "ex10_4", "ex10_5"}
-
 
 # 10.1 largest_sigma(alpha_t, alpha_s)
 
