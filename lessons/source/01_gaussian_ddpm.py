@@ -481,7 +481,7 @@ study = load_results("gaussian_ddpm")
 print(pictures.variances(study))
 
 # %% [markdown]
-# The posterior's variance costs half a nat per coordinate, whoever denoises: that is the constant of above, plus a little. The large variance is much better, but not free. The learned one wins back more than half of what the large one loses to the best; what remains is mostly the network's mean, which is not perfect either. The price was one more
+# The posterior's variance costs half a nat per coordinate, whoever denoises: that is the constant of above, plus a little. The large variance is much better, but not free. The learned one wins back about half of what the large one loses to the best; what remains is mostly the network's mean, which is not perfect either. The price was one more
 # output and a thousandth of the bound in the loss.
 #
 # ## 7 · eps, x or v: a weight, and a danger
@@ -549,7 +549,7 @@ show(*pictures.outputs(study))
 print(pictures.output_table(study))
 
 # %% [markdown]
-# Both dangers are real. The **x** network is off by about the same amount at all small $t$, where an error of a hundredth is huge beside the noise: in bits it is a catastrophe, many times worse than $v$, and yet only about twice as many of its samples are at sea, because the last step hands out $\hat x$ itself. The **eps** network on the cosine schedule is fine at small $t$ and useless at $t = 1$, where
+# Both dangers are real. The **x** network is off by about the same amount at all small $t$, where an error of a hundredth is huge beside the noise: in bits it is a catastrophe, many times worse than $v$, and yet at most about twice as many of its samples are at sea (and at 200 calls no more), because the last step hands out $\hat x$ itself. The **eps** network on the cosine schedule is fine at small $t$ and useless at $t = 1$, where
 # $\alpha$ is 2e-7 and an error is multiplied by two thousand: with few calls, i.e. with a large first step, nearly every sample is lost, and DDIM, which adds no fresh noise, needs hundreds of small steps to recover. On the linear schedule, which ends at $\alpha_1 = 4 \cdot 10^{-5}$, eps does well, and that is how DDPM used it. **v** needs no such care.
 #
 # In high dimension one answer stands out: text embeddings and encoder states lie on a small part of a large space, and there predicting $x$ has worked best (lesson 02: Diffusion-LM's authors report that eps fails as the dimension grows).
@@ -562,7 +562,7 @@ print(pictures.output_table(study))
 print(pictures.objectives(study))
 
 # %% [markdown]
-# On samples the simple loss is ahead, with both schedules, as DDPM's authors found. On bits the *bound* should win: it is what is reported, and improved DDPM's best likelihoods come from training on it. At this size it does not; the simple loss is level or slightly ahead there too. The likely reason is in the weights of section 7: on the error of $v$, which is of the same size everywhere, the bound's weight grows like $1/t$,
+# On samples the simple loss is ahead at 200 calls, with both schedules, as DDPM's authors found (at 20 calls of the cosine schedule the two are level). On bits the *bound* should win: it is what is reported, and improved DDPM's best likelihoods come from training on it. At this size it does not; the simple loss is slightly ahead there too, with both schedules. The likely reason is in the weights of section 7: on the error of $v$, which is of the same size everywhere, the bound's weight grows like $1/t$,
 # from below 1 to about 200, so that a batch's gradient is decided by a few points at small $t$, and 1,500 steps are few to average that out. (Improved DDPM therefore draws $t$ where the loss is large, with weights that keep the mean: `objectives.LossAwareTimes`. Trying it here would be a good project.)
 #
 # Note how small the differences in bits are beside those in samples. Most of the bits sit at small $t$, in decimals that no eye sees, while whether a point lies on an island is decided around log-SNR 0 to 4.

@@ -587,7 +587,7 @@ print("At T = 8 steps:\n" + price_in_variety(every))
 # Right: **masks are the worst noise for few calls**, and the other kinds lose nothing in variety at 8 steps or more. At 8 calls two masked sentences in five are broken, of those from random words on the cosine schedule or from Gaussian noise one or two in a hundred. The reason is the one of this lesson:
 # with masks a word is decided once, in one step, blind to those decided with it. A random word or a vector is decided little by little; every step sees a hint of every word, and can still change it.
 #
-# So why did masks win? Because this network is perfect, and a trained one is not. Lessons 02, 07 and 09 train networks on vectors and random words at equal cost, and there the masked network is the easiest to train: it need not find out first which words are noise. What an ideal sampler could do with fewer calls is the reason
+# So why did masks win? Because this network is perfect, and a trained one is not. Lessons 02 and 09 train networks on vectors and on random words at equal cost, and the masked network learns fastest (in lesson 07 only with the auxiliary loss, which helps no other noise): it need not find out first which words are noise. What an ideal sampler could do with fewer calls is the reason
 # why such noise keeps coming back.
 #
 # ## 8 · Which words? An error predictor
