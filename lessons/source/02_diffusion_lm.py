@@ -372,7 +372,7 @@ for name, tokens in written.items():
     )
 
 # %% [markdown]
-# After 400 small steps the words stand more or less in the right places (nouns after colours), but hardly one sentence in a hundred is right; after the checkpoint's run, which sees 15 times as many sentences, about nine in ten are. What is learned last is agreement over a distance. Section 10 puts this beside masked diffusion.
+# After 400 small steps the words stand more or less in the right places (nouns after colours), but hardly one sentence in a hundred is right; after the checkpoint's run, which sees seven and a half times as many sentences, about nine in ten are. What is learned last is agreement over a distance. Section 10 puts this beside masked diffusion.
 #
 # ## 7 · Coming back to words: clamping
 #
@@ -915,7 +915,7 @@ print(
 # </details>
 #
 # <details><summary>4. Why must the guiding classifier be trained on noisy vectors?</summary>
-# It is asked about z_s at every level s. A classifier of clean embeddings has never seen such inputs, and its gradients mean nothing there.
+# It is asked about z_s at every level s. A classifier of clean embeddings has never seen such inputs, and nothing is known of its gradients there. (It may still help a little, as section 11 saw: the last steps are nearly clean.)
 # </details>
 #
 # <details><summary>5. Your colleague reports that sqrt beats linear "clearly". What do you ask?</summary>
