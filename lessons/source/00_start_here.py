@@ -470,14 +470,14 @@ written = {
     "second thoughts": second_thoughts(diffusion, page, T, lesson.generator(15)),
 }
 table = []
-for name, text in written.items():
-    for row in text[:3]:
+for name, tokens in written.items():
+    for row in tokens[:3]:
         good = bool(language.grammatical(row[None]))
         new = [i for i in range(3) if row[i] != mistake[i]]
         table.append((name, marked(sentence(row, word, MASK), new, "changed"), "✓" if good else "✗ broken"))
 samples_table(table, title="Three sentences each that began with 'a brown foxes'", head=("", "sentence", "grammar"))
-right = {name: language.grammatical(text).double().mean().item() for name, text in written.items()}
-kept = {name: (text[:, :3] == mistake).double().mean().item() for name, text in written.items()}
+right = {name: language.grammatical(tokens).double().mean().item() for name, tokens in written.items()}
+kept = {name: (tokens[:, :3] == mistake).double().mean().item() for name, tokens in written.items()}
 print(f"right in the end: {', '.join(f'{name} {share:.0%}' for name, share in right.items())}")
 print(f"of the three given words kept: {', '.join(f'{name} {share:.0%}' for name, share in kept.items())}")
 

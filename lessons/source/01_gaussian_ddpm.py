@@ -631,7 +631,7 @@ print(pictures.step_table(study))
 # With the **best** denoiser (left) the *schedule* decides: at five calls cosine leaves about a seventh of the points at sea, linear half of them, because most of linear's five steps are spent where nothing is left to undo (section 5). Between DDIM and ancestral there is little difference.
 #
 # With a **trained** network (right) the two samplers part. At five calls DDIM is ahead: fresh noise that is not removed any more stays in the sample. With many calls ancestral sampling is ahead, and DDIM stops improving: whatever mistake the network makes early, a deterministic path carries to the end, while fresh noise hides old mistakes and lets the network look again. DDIM's
-# authors report an advantage for $\eta = 0$ up to 20 or 50 steps, on pictures; here it ends at about ten.
+# authors report an advantage for $\eta = 0$ up to 20 or 50 steps, on pictures; here, too, it ends at about twenty.
 #
 # ## 10 · Infinitely many steps: the schedule drops out
 #
