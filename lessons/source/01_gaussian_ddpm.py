@@ -14,6 +14,8 @@
 # - sample with DDPM's and DDIM's steps and choose schedule, variance and number of steps on evidence,
 # - name four mistakes that look like success.
 #
+# Logarithms are natural, so information is counted in *nats* (1 nat = 1.44 bits). *Entropy* is the mean of $-\log$ of the true density: the best that any model can do.
+#
 # Nothing is downloaded. The data are points on a line and in the plane, whose distribution we know, so that the best possible network is known as well.
 
 # %%
@@ -41,7 +43,7 @@ print(
 # %% [markdown]
 # ## 1 · Forward: a little noise, many times
 #
-# One step of the forward process shrinks the point a little and adds noise of variance $\beta_i$ (deck; DDPM Eq. 2):
+# One step of the forward process shrinks the point a little and adds noise of variance $\beta_i$ (DDPM Eq. 2; $\mathcal N$(mean, variance) is the normal law):
 #
 # $$q(z_i \mid z_{i-1}) = \mathcal N\big(\sqrt{1-\beta_i}\;z_{i-1},\ \beta_i\big), \qquad z_0 = x.$$
 #
@@ -58,11 +60,12 @@ print(
 # | $x$, $z_t$ | clean, noisy | $x_0$, $x_t$ |
 # | $\alpha_t$ | squared signal level, from 1 down to 0: the *schedule* | $\bar\alpha_t$ |
 # | $\alpha_{t\mid s} = \alpha_t/\alpha_s$ | the same for the jump from $s$ to $t > s$ | $\alpha_t = 1-\beta_t$ for neighbours |
-# | $\mathrm{SNR}(t) = \frac{\alpha_t}{1-\alpha_t}$ | signal-to-noise ratio | |
+# | $\mathrm{SNR}(t) = \frac{\alpha_t}{1-\alpha_t}$ | signal-to-noise ratio; its logarithm is the *log-SNR* | |
 #
-# Two schedules go with us. *Linear* is DDPM's: $\beta$ rises linearly from $10^{-4}$ to $0.02$ over $T = 1000$ steps. *Cosine* is improved DDPM's (Nichol & Dhariwal 2021): roughly $\alpha_t = \cos^2(\pi t/2)$.
+# Two schedules go with us. *Linear* is DDPM's: $\beta$ rises linearly from $10^{-4}$ to $0.02$ over $T = 1000$ steps. *Cosine* is improved DDPM's (Nichol & Dhariwal 2021): roughly $\alpha_t = \cos^2(\pi t/2)$. In this course the curve $\alpha_t$ is fixed, and $T$ only says
+# how finely it is walked.
 #
-# **Predict:** at which $t$ can three hills no longer be told from one?
+# **Predict:** on the cosine schedule, at which $t$ can three hills no longer be told from one?
 
 # %%
 from difflm_core.processes import CosineBeta, GaussianProcess, LinearBeta
@@ -94,7 +97,7 @@ for name, z in (("50 steps", walked), ("one jump", jumped)):
     )
 
 # %% [markdown]
-# Only the jump is needed in training: any $t$, in one line. Now in the plane, with a slider. The data are eight islands on a circle. The red arrows belong to section 3; ignore them for a moment.
+# Only the jump is needed in training: any $t$, in one line. Now in the plane, with a slider. The data are eight islands on a circle. The arrows belong to section 3; ignore them for a moment.
 
 # %% tags=["widget"]
 from difflm_core.classroom.widgets_gaussian import noise_explorer
@@ -155,7 +158,7 @@ print("Bayes on a grid and the formula agree:", (brute - closed).abs().max().ite
 # Trained with a squared error, what will the guess be? For one fixed $z_t$ the error $\mathbb E\big[(x - \hat x)^2 \mid z_t\big]$ is smallest at the mean, $\hat x = \mathbb E[x \mid z_t]$ (set the derivative by $\hat x$ to 0). For the three hills this mean is known: each hill $k$ has a probability given $z_t$ and a mean of its own. The class
 # `GaussianMixture` computes both. (`tests/test_gaussian_oracle.py` compares with integrals.)
 #
-# **Predict:** draw the best guess against $z_t$, for little noise ($t = 0.1$) and for much ($t = 0.7$).
+# **Predict:** draw the best guess against $z_t$, for little noise ($t = 0.1$) and for much ($t = 0.8$).
 
 # %%
 best = hills.denoiser(cosine)  # best(z_t (B, 1), t (B,)) -> E[x | z_t]
@@ -169,7 +172,7 @@ show(
 )
 
 # %% [markdown]
-# With little noise it is a staircase: "you must have come from that hill". With much noise nearly flat: "I cannot know; the mean of everything". In between it points *between* hills, where no data is. That is not a fault. It is a mean, and the sampler does not jump there: it moves a small part of the way, looks again, and the doubt resolves. (These are the arrows in the
+# With little noise it is a staircase: "you must have come from that hill". With much noise it is a gentle slope, at $t = 1$ it would be flat: "I cannot know; the mean of everything". In between it points *between* hills, where no data is. That is not a fault. It is a mean, and the sampler does not jump there: it moves a small part of the way, looks again, and the doubt resolves. (These are the arrows in the
 # widget: long and all towards the middle at $t$ near 1, short and to the nearest island at small $t$.)
 #
 # ## 4 · The whole method in thirty lines
@@ -184,7 +187,7 @@ def corrupt(x, t, alpha, generator):
 
 
 def simple_loss(net, x, t, alpha, generator):
-    """L_simple for a network that answers v = sqrt(alpha) eps - sqrt(1 - alpha) x; (B, D), no weights."""
+    """The plain squared error, for a network that answers v = sqrt(alpha) eps - sqrt(1 - alpha) x; (B, D)."""
     z_t, eps = corrupt(x, t, alpha, generator)
     a = alpha(t)[:, None]
     return (net(z_t, t) - (a.sqrt() * eps - (1 - a).sqrt() * x)) ** 2
@@ -294,7 +297,7 @@ print("the loss cannot fall below that of the best denoiser:", reached > floor -
 print("it comes close:", reached < floor + 0.05)
 
 # %% [markdown]
-# Not to zero: to the *doubt* that remains, $\mathrm{Var}[x \mid z_t]$ in the units of $v$. That doubt is nearly all of it. A loss close to 1 can be nearly perfect, and a bad network's is not much higher: the loss curve says little. Where the network is off, there is hardly any data to train on (the outer edges at small $t$).
+# Not to zero: to the *doubt* that remains, $\mathrm{Var}[x \mid z_t]$ in the units of $v$. That doubt is nearly all of the loss. Close to 1 can be nearly perfect, and a network that always answered $v = 0$ would stand at only about 1.1 (the mean of $\alpha + (1-\alpha)\,\mathbb E x^2$ over $t$): the loss curve says little. Where the network is off, there is hardly any data to train on (the outer edges at small $t$).
 #
 # ## 5 · The bound: $L_T + \sum_t L_t + L_0$
 #
@@ -302,7 +305,8 @@ print("it comes close:", reached < floor + 0.05)
 #
 # $$-\log p_\theta(x) = -\log \mathbb E_q\,\frac{p_\theta(x, z)}{q(z \mid x)} \;\le\; \mathbb E_q\Big[-\log\frac{p_\theta(x, z)}{q(z\mid x)}\Big].$$
 #
-# Write the forward chain backwards, $q(z \mid x) = q(z_1 \mid x)\prod q(z_s \mid z_t, x)$: Bayes' rule of section 2 for each factor. Then factors pair up, and each pair is a KL divergence (deck; DDPM Eq. 5):
+# Write the forward chain backwards, $q(z \mid x) = q(z_1 \mid x)\prod q(z_s \mid z_t, x)$: Bayes' rule of section 2 for each factor. Then factors pair up, and each pair is a KL divergence, $\mathrm{KL}(q\,\|\,p) = \mathbb E_q \log\frac qp$, which is never negative and 0 only for $q = p$ (DDPM Eq. 5). The sum is the *variational bound* (or negative ELBO, in
+# DDPM's followers $L_{\text{vlb}}$):
 #
 # $$\underbrace{\mathrm{KL}\big(q(z_1 | x)\,\|\,\mathcal N(0, 1)\big)}_{L_T:\ \text{is the end pure noise?}} + \sum_{t > 1/T}\ \underbrace{\mathbb E\ \mathrm{KL}\big(q(z_s | z_t, x)\,\|\,p_\theta(z_s | z_t)\big)}_{L_t:\ \text{one step}} + \underbrace{\mathbb E\big[-\log p_\theta(x | z_{1/T})\big]}_{L_0:\ \text{the last step}} .$$
 #
@@ -310,11 +314,11 @@ print("it comes close:", reached < floor + 0.05)
 #
 # $$L_t = \frac{a^2}{2\tilde\sigma^2}\,(x - \hat x)^2 = \tfrac12\big(\mathrm{SNR}(s) - \mathrm{SNR}(t)\big)\,(x - \hat x)^2,$$
 #
-# because $\frac{a^2}{\tilde\sigma^2} = \frac{\alpha_s(1-\alpha_{t|s})}{(1-\alpha_t)(1-\alpha_s)} = \frac{\alpha_s - \alpha_t}{(1-\alpha_t)(1-\alpha_s)} = \frac{\alpha_s}{1-\alpha_s} - \frac{\alpha_t}{1-\alpha_t}$. There it is: a squared error with a weight.
+# because $\frac{a^2}{\tilde\sigma^2} = \frac{\alpha_s(1-\alpha_{t|s})}{(1-\alpha_t)(1-\alpha_s)} = \frac{\alpha_s - \alpha_t}{(1-\alpha_t)(1-\alpha_s)} = \frac{\alpha_s}{1-\alpha_s} - \frac{\alpha_t}{1-\alpha_t}$. There it is: a squared error with a weight. (DDPM numbers a step by where it arrives, $L_{t-1}$. And it drops the weight: the plain squared error of the predicted *noise* is its $L_{\text{simple}}$. Sections 7 and 8 ask what that changes.)
 #
 # *The end.* $L_T = \tfrac12\big(\alpha_1(x^2 - 1) - \log(1-\alpha_1)\big)$: nothing to learn, and zero if $\alpha_1 = 0$.
 #
-# For points on a line and the best denoiser all of it can be computed without a single random number: $\mathbb E(x - \hat x)^2 = \int q(z)\,\mathrm{Var}[x | z]\,dz$ on a grid.
+# For points on a line and the best denoiser all of it can be computed without a single random number: $\mathbb E(x - \hat x)^2 = \int q(z)\,\mathrm{Var}[x | z]\,dz$ on a grid. (In the very last step $\tilde\sigma^2$ is 0, which no density can have. There we put half of $\beta$; section 6 says what that costs.)
 #
 # **Predict:** of 100 steps, where does the bound sit? Which schedule has steps that do nothing?
 
@@ -384,8 +388,8 @@ print(
 )
 
 # %% [markdown]
-# - **The bound sits at small $t$**, where the picture has long been clear to the eye: it counts the last decimals of $x$. $L_0$ is *negative*, because a density can exceed 1; for data on a line only the sum has a meaning. (To store $x$ to a precision of 0.01 add $\log 100 = 4.6$ nats: then everything is positive.)
-# - **Linear wastes its last steps.** From about $t = 0.6$ on nothing is left to undo, and each of these steps still costs a network call. That was the reason for the cosine schedule.
+# - **The bound sits at small $t$**, where the hills have long been apart: it counts the last decimals of $x$. $L_0$ is *negative*, because a density can exceed 1; for data on a line only the sum has a meaning. (To store $x$ to a precision of 0.01 add $\log 100 = 4.6$ nats: then everything is positive.)
+# - **Linear wastes its noisiest steps.** From about $t = 0.66$ on hardly anything is left to undo (less than a thousandth of a nat a step), and each of these steps still costs a network call. That was the reason for the cosine schedule.
 #
 # Is our integral right? The package draws $z_t$ instead (`gaussian_parts`), and must agree up to its sampling error:
 
@@ -412,25 +416,26 @@ print(
 #
 # The best denoiser, and still the bound lies clearly above the entropy. **Predict:** with $T = 1000$, or 10,000, will it come down to it?
 #
-# We take the simplest data, a single Gaussian of variance 0.25, where $\mathrm{Var}[x|z_t] = \frac{v(1-\alpha_t)}{\alpha_t v + 1 - \alpha_t}$ and no grid is needed, and three variances for the reverse step:
+# We take the simplest data, a single Gaussian of variance $\tau^2 = 0.25$, where $\mathrm{Var}[x|z_t] = \frac{\tau^2(1-\alpha_t)}{\alpha_t \tau^2 + 1 - \alpha_t}$ and no grid is needed, and three variances for the reverse step:
 # - $\tilde\sigma^2$ (*small*, $\tilde\beta$ in DDPM): right if $x$ were known,
 # - $1 - \alpha_{t|s}$ (*large*, $\beta$): right if $x \sim \mathcal N(0, 1)$,
 # - the *best* one. Given $z_t$ and $x$, $z_s$ scatters around $a x + b z_t$ with $\tilde\sigma^2$; and given $z_t$ alone, $x$ scatters too: $\sigma^2 = \tilde\sigma^2 + a^2\,\mathrm{Var}[x \mid z_t]$.
 
 # %%
-v, exact = 0.25, 0.5 * math.log(2 * math.pi * math.e * 0.25)
+tau2, exact = 0.25, 0.5 * math.log(2 * math.pi * math.e * 0.25)
 
 
 def gaussian_bound(process, T, variance):
     """Exact bound of the best denoiser for data N(0, 0.25), in nats."""
     alpha = process.alpha(torch.arange(T + 1, dtype=torch.float64) / T)
     now, before = alpha[1:], alpha[:-1]
-    rest, jump, var = 1 - now, (before - now) / before, v * (1 - now) / (now * v + 1 - now)
+    rest, jump = 1 - now, (before - now) / before
+    var = tau2 * (1 - now) / (now * tau2 + 1 - now)
     small, a = (1 - before) * jump / rest, before.sqrt() * jump / rest
     sigma2 = variance(small, jump, a**2 * var)
     steps = 0.5 * ((sigma2 / small).log() + (small + a**2 * var) / sigma2 - 1)[1:]
     start = 0.5 * ((2 * math.pi * sigma2[0]).log() + var[0] / sigma2[0])
-    return (0.5 * (now[-1] * (v - 1) - torch.log1p(-now[-1])) + steps.sum() + start).item()
+    return (0.5 * (now[-1] * (tau2 - 1) - torch.log1p(-now[-1])) + steps.sum() + start).item()
 
 
 choices = {
@@ -469,11 +474,11 @@ print(
 )
 
 # %% [markdown]
-# With the small variance *no* number of steps closes the gap, and more steps can even widen it. Near the data $1-\alpha_t$ starts at 0, so however fine the grid, the second step halves the noise, the next takes a third of it, and so on. In step $k$ the noise level grows by the factor $\frac{k+1}{k}$, and the wrong variance costs
+# With the small variance *no* number of steps closes the gap, and more steps can even widen it. Near the data $1-\alpha_t$ starts at 0 and grows in proportion to $t$, so however fine the grid, the second step halves the noise, the next takes a third of it, and so on. In step $k$ the noise level grows by the factor $\frac{k+1}{k}$, and the wrong variance costs
 # $\frac12\big(\frac1k - \log\frac{k+1}{k}\big)$ nats. The sum over all $k$ is half of Euler's constant, $0.2886$; the last step, with half of the variance that it should have, adds $\frac12(1 - \log 2) = 0.1534$. The large variance is right just there, for any smooth density, and wrong elsewhere, which costs the more the fewer the steps. (The best variance is exact for every $T$ here, since one Gaussian stays Gaussian. The hills' reverse
 # step is a mixture, and no single normal law is exact for a large step.)
 #
-# This is why improved DDPM *learns* the variance, as an interpolation $\sigma^2 = \exp\big(u \log\beta + (1-u)\log\tilde\beta\big)$ with $u$ from the network. $L_{\text{simple}}$ says nothing about $u$, so its loss is the hybrid $L_{\text{simple}} + 0.001\,L_{\text{vlb}}$, with the mean held fixed inside $L_{\text{vlb}}$.
+# This is why improved DDPM *learns* the variance, as an interpolation $\sigma^2 = \exp\big(u \log\beta + (1-u)\log\tilde\beta\big)$ with $u$ from the network. $L_{\text{simple}}$ says nothing about $u$, so its loss is the hybrid $L_{\text{hybrid}} = L_{\text{simple}} + 0.001\,L_{\text{vlb}}$, with the mean held fixed inside $L_{\text{vlb}}$.
 # Here is the stored study on the eight islands, $T = 200$, three seeds. **Predict:** how much of the gap between the two fixed variances and the best one does a learned variance close?
 
 # %%
@@ -482,7 +487,7 @@ print(pictures.variances(study))
 
 # %% [markdown]
 # The posterior's variance costs half a nat per coordinate, whoever denoises: that is the constant of above, plus a little. The large variance is much better, but not free. The learned one wins back about half of what the large one loses to the best; what remains is mostly the network's mean, which is not perfect either. The price was one more
-# output and a thousandth of the bound in the loss.
+# output per coordinate and a thousandth of the bound in the loss.
 #
 # ## 7 · eps, x or v: a weight, and a danger
 #
@@ -542,30 +547,30 @@ print(
 # Left: DDPM's $L_{\text{simple}}$ (eps) is the bound with *less* weight at small $t$: compare the slopes there. Middle and right, the danger. An eps network with an error of 0.01 near $t = 1$ has an error of $0.01/\sqrt{\mathrm{SNR}}$ in $\hat x$: there is no signal left to read $x$ from, and dividing by $\sqrt{\alpha_t}$ blows the error up. An x network near $t = 0$ has the
 # opposite trouble: it must repeat its input to many digits, and the noise it implies is off by $0.01\sqrt{\mathrm{SNR}}$. For $v$ both factors are at most 1.
 #
-# The stored study trained each on the islands. **Predict** three curves: the error of $\hat x$, above that of the best denoiser, over $t$.
+# The stored study trained each on the islands. (*At sea* are samples further than four standard deviations from every island.) **Predict** three curves: the error of $\hat x$, above that of the best denoiser, over $t$.
 
 # %%
 show(*pictures.outputs(study))
 print(pictures.output_table(study))
 
 # %% [markdown]
-# Both dangers are real. The **x** network is off by about the same amount at all small $t$, where an error of a hundredth is huge beside the noise: in bits it is a catastrophe, many times worse than $v$, and yet at most about twice as many of its samples are at sea (and at 200 calls no more), because the last step hands out $\hat x$ itself. The **eps** network on the cosine schedule is fine at small $t$ and useless at $t = 1$, where
-# $\alpha$ is 2e-7 and an error is multiplied by two thousand: with few calls, i.e. with a large first step, nearly every sample is lost, and DDIM, which adds no fresh noise, needs hundreds of small steps to recover. On the linear schedule, which ends at $\alpha_1 = 4 \cdot 10^{-5}$, eps does well, and that is how DDPM used it. **v** needs no such care.
+# Both dangers are real. The **x** network is off by about the same amount at all small $t$, where an error of a few hundredths is huge beside the noise: in the bound it is a catastrophe, more than sixty times as far above the best as $v$, and yet at most about twice as many of its samples are at sea (and at 200 calls no more), because the last step hands out $\hat x$ itself. The **eps** network on the cosine schedule is fine at small $t$ and useless at $t = 1$, where
+# $\alpha$ is 2e-7 (the study holds it there, else it would be 0) and an error is multiplied by two thousand: with few calls, i.e. with a large first step, nearly every sample is lost. DDIM (section 9), which adds no fresh noise, needs hundreds of small steps to recover: it loses 82 % at 50 calls and 12 % at 200. On the linear schedule, which ends at $\alpha_1 = 4 \cdot 10^{-5}$, eps does well, and that is how DDPM used it. **v** needs no such care.
 #
 # In high dimension one answer stands out: text embeddings and encoder states lie on a small part of a large space, and there predicting $x$ has worked best (lesson 02: Diffusion-LM's authors report that eps fails as the dimension grows).
 #
 # ## 8 · $L_{\text{simple}}$ or the bound?
 #
-# The bound is what a statistician would minimise. DDPM's authors drop its weights and report better pictures. Here the same network (it answers $v$) is trained once with eps error weights and once with the bound's, three seeds each. **Predict:** which has the smaller bound? Which has fewer points at sea, i.e. further than four standard deviations from every island?
+# The bound is what a statistician would minimise. DDPM's authors drop its weights and report better pictures. Here the same network (it answers $v$) is trained once with eps error weights and once with the bound's, three seeds each. **Predict:** which has the smaller bound? Which has fewer points at sea?
 
 # %%
 print(pictures.objectives(study))
 
 # %% [markdown]
-# On samples the simple loss is ahead at 200 calls, with both schedules, as DDPM's authors found (at 20 calls of the cosine schedule the two are level). On bits the *bound* should win: it is what is reported, and improved DDPM's best likelihoods come from training on it. At this size it does not; the simple loss is slightly ahead there too, with both schedules. The likely reason is in the weights of section 7: on the error of $v$, which is of the same size everywhere, the bound's weight grows like $1/t$,
+# On samples the simple loss is ahead at 200 calls, with both schedules, as DDPM's authors found (at 20 calls of the cosine schedule the two are level). On nats the *bound* should win: it is what is measured, and improved DDPM's best likelihoods come from training on it. At this size it does not; the simple loss is slightly ahead there too, with both schedules. The likely reason is in the weights of section 7: on the error of $v$, which is of the same size everywhere, the bound's weight grows like $1/t$,
 # from below 1 to about 200, so that a batch's gradient is decided by a few points at small $t$, and 1,500 steps are few to average that out. (Improved DDPM therefore draws $t$ where the loss is large, with weights that keep the mean: `objectives.LossAwareTimes`. Trying it here would be a good project.)
 #
-# Note how small the differences in bits are beside those in samples. Most of the bits sit at small $t$, in decimals that no eye sees, while whether a point lies on an island is decided around log-SNR 0 to 4.
+# Note how small the differences in nats are beside those in samples. Most of the nats sit at small $t$, in decimals that no eye sees, while whether a point lies on an island is decided around log-SNR 0 to 4.
 #
 # ## 9 · Sampling: DDPM, DDIM, and how many steps?
 #
@@ -628,9 +633,9 @@ show(*pictures.steps(study))
 print(pictures.step_table(study))
 
 # %% [markdown]
-# With the **best** denoiser (left) the *schedule* decides: at five calls cosine leaves about a seventh of the points at sea, linear half of them, because most of linear's five steps are spent where nothing is left to undo (section 5). Between DDIM and ancestral there is little difference.
+# With the **best** denoiser (left) the *schedule* decides: at five calls cosine leaves about a seventh of the points at sea, linear half of them, because two of linear's five steps are spent where hardly anything is left to undo (section 5), and the last one has to start from twice as much noise. Between DDIM and ancestral there is little difference.
 #
-# With a **trained** network (right) the two samplers part. At five calls DDIM is ahead: fresh noise that is not removed any more stays in the sample. With many calls ancestral sampling is ahead, and DDIM stops improving: whatever mistake the network makes early, a deterministic path carries to the end, while fresh noise hides old mistakes and lets the network look again. DDIM's
+# With a **trained** network (right) the two samplers part. At five calls DDIM is ahead, on the cosine schedule even of the best denoiser, which is the best in squared error and not in this. With many calls ancestral sampling is ahead, and DDIM hardly improves any more. The likely reason: whatever mistake the network makes early, a deterministic path carries to the end, while fresh noise hides old mistakes and lets the network look again. DDIM's
 # authors report an advantage for $\eta = 0$ up to 20 or 50 steps, on pictures; here, too, it ends at about twenty.
 #
 # ## 10 · Infinitely many steps: the schedule drops out
@@ -696,11 +701,11 @@ print("and it is the entropy, nearly:", abs(totals["straight"] - entropy) < 0.02
 # %% [markdown]
 # Both give the same bound, and it is the entropy to within 0.01. The gap of section 6 is gone: it came from the first steps out of the data, where the noise grows by large factors however fine the grid. This chain begins at a finite SNR, so that with enough steps every factor is close to 1 and all variances agree. What the speed changes is the *scatter* of a one-draw estimate, so VDM learns the schedule to make it small. (For a *finite* number of steps the schedule matters after all: section 5.)
 #
-# The left picture is worth a second look. It is a property of the data: how many nats each level of noise is responsible for. Text in embedding space has its own curve, and where it is high a schedule should spend its time. That is the deck's "these steps are useless", lesson 02.
+# The left picture is worth a second look. It is a property of the data: how many nats each level of noise is responsible for. Text in embedding space has its own curve, and where it is high a schedule should spend its time. Steps spent where it is low are useless: lesson 02.
 #
 # ## 11 · What goes wrong
 #
-# Each of these runs without a complaint, with the best denoiser.
+# Each of these samples without a complaint, with the best denoiser.
 #
 # 1. **A schedule that does not reach noise.** $\alpha_1 = 0.8$, say: the network was trained down to a $z_1$ with most of the signal left, and the sampler starts from none.
 # 2. **The forgotten square root.** $z_t = \alpha x + (1-\alpha)\epsilon$ looks harmless. The network is trained on clouds that are too small, $\alpha^2 + (1-\alpha)^2 < 1$, and the sampler shows it others.
@@ -915,7 +920,7 @@ summary()
 #
 # | | configuration | reported |
 # |---|---|---|
-# | DDPM, CIFAR-10 | $T = 1000$, linear, eps, fixed variance, U-Net | quoted from secondary sources, not checked here: FID 3.17 with $L_{\text{simple}}$ (at most 3.75 bits per dimension), 13.51 with the bound (3.70) |
+# | DDPM, CIFAR-10 | $T = 1000$, linear, eps, fixed variance, U-Net | its Table 1: better pictures with $L_{\text{simple}}$, a slightly lower bound with the bound |
 # | improved DDPM | $T = 4000$, cosine, learned variance, $L_{\text{hybrid}}$ or $L_{\text{vlb}}$ | |
 # | VDM, CIFAR-10 | continuous time, learned schedule | 2.637 bits per dimension by the official code's page, without augmentation |
 #

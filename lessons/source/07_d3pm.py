@@ -46,9 +46,9 @@ fox = language.encode("the great brown fox hops over the lazy dog in brown boots
 # %% [markdown]
 # ## 1 · Two ways to lose a fox
 #
-# Twenty-five steps of noise, looked at after 0, 10, 20 and 25 of them. *Uniform*: in every step each word has a small chance to be replaced by any of the 114 words. *Absorbing*: it has a small chance to be replaced by a blank, $\square$, for good.
+# Twenty-five steps of noise, looked at after 0, 10, 20 and 25 of them. *Uniform*: in every step each word has a chance, small at first, to be replaced by any of the 114 words. *Absorbing*: it has a chance to be replaced by a blank, $\square$, for good.
 #
-# **Predict:** cover the picture's first row of each kind. At step 10, which of the two would be easier to repair? How many words are wrong in each?
+# **Predict:** cover the picture's first row of each kind. At step 10, which of the two would be easier to repair? How many words are missing or wrong in each?
 
 
 # %%
@@ -90,7 +90,7 @@ show(
 #
 # $$[Q_i]_{ab} = q(z_i = b \mid z_{i-1} = a), \qquad q(z_i \mid z_{i-1}) = \mathrm{Cat}(z_{i-1} Q_i).$$
 #
-# Row $a$ says where symbol $a$ goes, so each row sums to 1 (*row-stochastic*), and a one-hot row times $Q$ picks out that row. We count steps $i = 1 \dots T$; as everywhere in the course $t = i/T$ is the time and $s = (i-1)/T$ the time one step earlier. With four symbols, one step with $\beta = 0.2$:
+# $\mathrm{Cat}(p)$ (*categorical*) is the law that draws symbol $b$ with probability $p_b$. Row $a$ says where symbol $a$ goes, so each row sums to 1 (*row-stochastic*), and a one-hot row times $Q$ picks out that row. We count steps $i = 1 \dots T$; as everywhere in the course $t = i/T$ is the time and $s = (i-1)/T$ the time one step earlier; $z_i$ and $z_t$ are the same noisy text, named by its step or by its time. With four symbols, one step with $\beta = 0.2$:
 
 
 # %%
@@ -133,7 +133,7 @@ print(
 )
 
 # %% [markdown]
-# The fourth needs to know which words are alike. In the paper that comes from pretrained embeddings; here from counts: words that keep the same company are alike. We count which word follows which in 20,000 sentences, take the positive pointwise mutual information, and keep the eight
+# The fourth needs to know which words are alike. In the paper that comes from pretrained embeddings; here from counts: words that keep the same company are alike. We count which word follows which in 20,000 sentences, take the positive pointwise mutual information (for each pair the logarithm of how much more often the two meet than by chance, and 0 where they meet less often), and keep the eight
 # leading directions of its singular value decomposition (the study of section 9 does the same for characters).
 
 # %%
@@ -176,7 +176,7 @@ for name, Q in ours.items():
     )
 
 # %% [markdown]
-# The nearest-neighbour noise first confuses words of one kind (three blocks) and only later kinds with each other: the noise itself knows some grammar. The Gaussian matrix is right for brightness, loudness, anything that can be put on a line. On words the line is the order in the dictionary,
+# The nearest-neighbour noise first confuses words of one kind (three blocks) and only later kinds with each other: the noise itself knows some grammar. (With only three others of its kind on the list, the fourth neighbour of a word is of another kind: always "black" or "fox". They are the bridges.) The Gaussian matrix is right for brightness, loudness, anything that can be put on a line. On words the line is the order in the dictionary,
 # and "fox" is near "dog" because we listed them so.
 #
 # **A number to check before use.** The paper's Gaussian chain runs $\beta$ from $10^{-4}$ to $0.02$, on 256 grey levels. In Eq. 8 the neighbour at distance 1 has the weight $\exp(-4/((K-1)^2\beta))$: the width is in units of the *whole range*. **Predict** what $\beta = 10^{-4}$ does with 27 letters.
@@ -197,7 +197,7 @@ for K in (256, 114, 27):
     print(f"{f'K = {K}':28s}" + "".join(f"{m:<17.1e}" for m in moved))
 
 # %% [markdown]
-# Nothing at all: with 27 symbols the first steps of that schedule would be the identity to 25 digits. $\beta$ has to be scaled with $1/(K-1)^2$ if the same *number of symbols* is to be crossed.
+# Nothing at all: with 27 symbols the first step of that schedule would be the identity to 25 digits, and the next few hardly less. $\beta$ has to be scaled with $1/(K-1)^2$ if the same *number of symbols* is to be crossed.
 #
 # ## 3 · Many steps are a matrix too
 #
@@ -231,7 +231,7 @@ print(
 # %% [markdown]
 # ### How fast? One schedule does not fit all
 #
-# How much of the word is left in $z_t$ can be measured without any network: the mutual information $I(z_t; x)$, as a share of the entropy $H(x)$ of the words' frequencies. For masks a word is either there or not, so the share is $\alpha_t$, and $\beta_i = \frac{1}{T-i+1}$ gives $\alpha_t = 1 - t$: a straight line, equal loss in each step.
+# How much of the word is left in $z_t$ can be measured without any network: the mutual information $I(z_t; x)$ (by how many nats the noisy word lowers the uncertainty about the clean one, on average), as a share of the entropy $H(x)$ of the words' frequencies. For masks a word is either there or not, so the share is $\alpha_t$, and $\beta_i = \frac{1}{T-i+1}$ gives $\alpha_t = 1 - t$: a straight line, equal loss in each step. (The paper writes $\frac{1}{T-t+1}$, with $t$ for the step, and so do the labels of the pictures.)
 #
 # **Predict:** use the same $\beta_i = \frac{1}{T-i+1}$ with uniform noise. Half of the words are replaced at $t = 1/2$. Is half of the information left, more, or less?
 
@@ -256,7 +256,7 @@ show(*pictures.information_left(left))
 
 # %% [markdown]
 # Less: at $t = 0.48$ it is 0.39, with masks 0.52. Under masks a visible word is certain; under uniform noise every visible word is under suspicion, and that costs information also at the words that are *right*. The same $\frac{1}{T-i+1}$ that is a straight line for masks loses most of its information early. The cosine starts gently instead. (The Gaussian chain was
-# tuned for a thousand steps of 256 levels: here it starts with a jump, and after 25 steps one sixth of the information is still there. What is left over appears as $L_T$ in the bound.) The nearest-neighbour schedule was solved for the straight line: the paper's choice, its Eq. 17.
+# tuned for a thousand steps of 256 levels: here it falls steeply at once, and after 25 steps one sixth of the information is still there. What is left over appears as $L_T$ in the bound.) The nearest-neighbour schedule was solved for the straight line: the paper's choice, its Eq. 17.
 #
 # The explorer below walks your own sentence through all four chains. Which noise leaves the most *readable* sentence half way?
 
@@ -279,7 +279,7 @@ pictures.chain_explorer(
 #
 # $$q(z_s \mid z_t, x) = \frac{q(z_t \mid z_s)\; q(z_s \mid x)}{q(z_t \mid x)} = \mathrm{Cat}\!\left(\frac{z_t Q_i^\top \odot x\,\overline Q_{i-1}}{x\,\overline Q_i\, z_t^\top}\right).$$
 #
-# Read the numerator as a function of $z_s$. $z_t Q_i^\top$ is *column* $z_t$ of $Q_i$: from where can $z_t$ have come? $x\overline Q_{i-1}$ is row $x$: where had $x$ got to? Multiply, divide by the sum. It is the paper's Eq. 3.
+# Read the numerator as a function of $z_s$. $z_t Q_i^\top$ is *column* $z_t$ of $Q_i$: from where can $z_t$ have come? $x\overline Q_{i-1}$ is row $x$: where had $x$ got to? Multiply entry by entry ($\odot$), divide by the sum. It is the paper's Eq. 3.
 #
 # We do not believe it yet. With $K = 4$ and three steps there are only $4^3$ paths from each $x$; we add up the probabilities of all of them.
 
@@ -349,19 +349,19 @@ for name, seen in (
     )
 
 # %% [markdown]
-# A mask was a mask already, or, with chance $1/10$, the right word; nothing else is possible. A wrong word was most likely already wrong, and with a smaller chance right. Nothing is certain any more when words can lie, not even a right word (it may be right by luck), and with nearest neighbours the past is another relative.
+# A mask was a mask already, or, with chance $1/10$, the right word; nothing else is possible. A wrong word was most likely already wrong, and with a smaller chance right. Nothing is certain any more when words can lie, not even a right word (it may be right by luck: the 1.000 of uniform noise is 0.9999), and with nearest neighbours the past is another relative.
 #
 # ## 5 · The bound, taken apart
 #
-# The model goes backwards: draw $z_1$ from a law $p(z_1)$ that needs no text (all masks, or uniform), then $p_\theta(z_s \mid z_t)$ step by step down to $x$. What does it pay, in nats, for a text $x$? Write $z_{1:T}$ for the whole path. Jensen's inequality:
+# The model goes backwards: draw $z_T$ (the index counts steps here) from a law $p(z_T)$ that needs no text (all masks, or uniform), then $z_{i-1}$ from $p_\theta(z_{i-1} \mid z_i)$, step by step down to $z_0 = x$. What does it pay, in nats, for a text $x$? Write $z_{1:T}$ for the whole path. Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms):
 #
 # $$-\log p_\theta(x) = -\log \mathbb E_{q}\frac{p_\theta(x, z_{1:T})}{q(z_{1:T} \mid x)} \;\le\; \mathbb E_q \log\frac{q(z_{1:T}\mid x)}{p_\theta(x, z_{1:T})}.$$
 #
-# Write both as products *backwards*: $p_\theta(x, z_{1:T}) = p(z_T)\,p_\theta(x\mid z_1)\prod_{i=2}^T p_\theta(z_{i-1}\mid z_i)$, and, since the chain is Markov, $q(z_{1:T}\mid x) = q(z_T\mid x)\prod_{i=2}^T q(z_{i-1}\mid z_i, x)$. The logarithm of the quotient is a sum, and each piece is a KL (or, at the end, a plain log):
+# Write both as products *backwards*: $p_\theta(x, z_{1:T}) = p(z_T)\,p_\theta(x\mid z_1)\prod_{i=2}^T p_\theta(z_{i-1}\mid z_i)$, and, since the chain is Markov, $q(z_{1:T}\mid x) = q(z_T\mid x)\prod_{i=2}^T q(z_{i-1}\mid z_i, x)$. The logarithm of the quotient is a sum, and each piece is a KL divergence, $\mathrm{KL}(q\,\|\,p) = \sum_z q(z) \log\frac{q(z)}{p(z)}$: the nats that it costs on average to believe $p$ where $q$ is true, 0 only if they are equal. (The last piece is a plain log.)
 #
 # $$\boxed{\;L_{vb} = \underbrace{\mathrm{KL}\big(q(z_T\mid x)\,\|\,p(z_T)\big)}_{L_T} + \sum_{i=2}^{T} \mathbb E_q \underbrace{\mathrm{KL}\big(q(z_{i-1}\mid z_i, x)\,\|\,p_\theta(z_{i-1}\mid z_i)\big)}_{L_{i-1}} + \underbrace{\mathbb E_q[-\log p_\theta(x\mid z_1)]}_{L_0}\;}$$
 #
-# $L_T$ has nothing to learn: it is what the chain failed to destroy. $L_0$ is the last word: from nearly clean to clean. (At $i = 1$ the true law $q(z_0 \mid z_1, x)$ is certain of $x$, so $L_0$ is the same KL, and needs no code of its own. Forgetting it makes a model look better than it is.)
+# $L_T$ has nothing to learn: it is what the chain failed to destroy. $L_0$ is the last step: from nearly clean to clean. (At $i = 1$ the true law $q(z_0 \mid z_1, x)$ is certain of $x$, so $L_0$ is the same KL, and needs no code of its own. Forgetting it makes a model look better than it is.)
 #
 # **Exactly.** Take a language of two words and three places, in which the words like to agree. Eight texts, and at most $27$ noisy ones: every expectation is a finite sum. As the network we take a perfect one (which one? section 6; for now, $p_\theta$ is exact at every single place).
 
@@ -463,9 +463,9 @@ print(
 )
 
 # %% [markdown]
-# With masks no step stands out: the schedule gives each the same share of the words to reveal, and the early ones (large $t$, little context) pay a little more for theirs. Uniform noise with the cosine pays most in the middle. The last chain hits hardest at once, so that its $L_0$ is more than a third of everything; and since it stopped early it pays $L_T$: sampling starts from pure noise, but real $z_T$ still say something, and the bound charges for it.
+# With masks no step stands out: the schedule gives each the same share of the words to reveal, and those near $t = 1$ (little context) pay a little more for theirs. Uniform noise with the cosine pays most in the middle. The last chain hits hardest at once, so that its $L_0$ is more than a third of everything; and since it stopped early it pays $L_T$: sampling starts from pure noise, but real $z_T$ still say something, and the bound charges for it.
 #
-# All three lie above the entropy, although the network is perfect. The surplus is the price of eight steps: in each, the three places are drawn without seeing each other.
+# All three lie above the entropy, although the network is perfect. The surplus is the price of eight steps: in each, the three places are drawn without seeing each other. (In the third row 0.011 of it has another reason: $z_T$ does not quite follow the uniform law from which the sampler starts.)
 #
 # ## 6 · What the network says, and what is done with it
 #
@@ -477,9 +477,9 @@ print(
 #
 # $$\sum_x \tilde p_\theta(x \mid z_t)\; q(z_s \mid z_t, x) = \sum_x \tilde p_\theta(x\mid z_t)\,\frac{q(z_s, z_t \mid x)}{q(z_t \mid x)} .$$
 #
-# The difference is one division by $q(z_t \mid x)$, inside the sum. Suppose now that the network is perfect and says $p(x_i \mid z_t)$, $i$ the place. Then the mixture *is* the true reverse step: it is the law of total probability. So the plug-in must be something else.
+# The difference is one division by $q(z_t \mid x)$, inside the sum. Suppose now that the network is perfect and says $p(x_i \mid z_t)$, $i$ the place. (From here on an index $i$ at a word is its place; steps are named by their times $s$ and $t$.) Then the mixture *is* the true reverse step: it is the law of total probability. So the plug-in must be something else.
 #
-# **Predict:** the noisy text is "b a a", at step 4 of 8 of uniform noise. In truth the first place was probably "a". Which of the two will believe more in the "b" it sees?
+# **Predict:** the noisy text is "b a a", at step 4 of 8 of uniform noise. The two others say that the first place was an "a" once. Which of the two reverse steps will believe more in the "b" it sees?
 
 # %%
 process = shown["uniform, cosine"]
@@ -574,15 +574,15 @@ alike = [perfect(masks, 4, g).masked_fill(~hidden, 0.0) for g in (0.0, 1.0)]
 print("for masks the two are one:", torch.allclose(*alike))
 
 # %% [markdown]
-# Counting twice gets *worse* with more steps (every step counts again); what the others say falls to the entropy like $1/T$. Note also the wrong schedule: for a perfect network $\frac{1}{T-i+1}$ costs a tenth more, not a disaster. As $T$ grows the perfect bound does not depend on the schedule at all. That the paper found it disastrous (section 9) says something about *learning*.
+# Counting twice gets *worse* with more steps (every step counts again); what the others say falls to the entropy like $1/T$. Note also the wrong schedule, the masks': for a perfect network its surplus is larger by a quarter at 2 steps and by 7 % at 32, no disaster. As $T$ grows the perfect bound does not depend on the schedule at all. That the paper found it disastrous (section 9) says something about *learning*.
 #
 # ## 7 · λ: a cross-entropy that helps, or harms
 #
 # The paper adds to every step a plain cross-entropy (its Eq. 5),
 #
-# $$L_\lambda = L_{vb} + \lambda \sum_{i}\, \mathbb E\,[-\log \tilde p_\theta(x \mid z_t)],$$
+# $$L_\lambda = L_{vb} + \lambda \sum_{t}\, \mathbb E\,[-\log \tilde p_\theta(x \mid z_t)],$$
 #
-# with $\lambda = 0.01$ per step. Over $T = 1000$ steps that adds up: against the whole bound the cross-entropy weighs $\lambda T = 10$. Its experiments on text (text8, bits per character): with masks $\lambda$ helps, 1.47 to 1.44; with uniform noise it harms, 1.61 to 1.91. Why the opposite?
+# with $\lambda = 0.01$ per step (so the released code: one random step, its KL plus $\lambda$ times the cross-entropy). Over $T = 1000$ steps that adds up: against the whole bound the cross-entropy weighs $\lambda T = 10$. Its experiments on text (text8, bits per character): with masks $\lambda$ helps, 1.47 to 1.44; with uniform noise it harms, 1.61 to 1.91. Why the opposite?
 #
 # You have all that is needed. The cross-entropy is smallest at $p(x_i \mid z_t)$, as for any classifier. The bound is smallest at $p(x_i \mid z_t \text{ without } z_t^i)$. Let us walk from one to the other: predictions $\propto p(x_i\mid\text{others})\cdot q(z_t^i\mid x_i)^g$, $g = 0$ the others, $g = 1$ the posterior. **Predict** both curves for both kinds of noise.
 
@@ -738,6 +738,8 @@ print(f"   50257{'':58s}{2 * 1000 * 50257**2 * 8 / 1e9:24,.0f} GB")
 print("the closed form is the same posterior:", all(equal))
 
 # %% [markdown]
+# At a hundred symbols the matrices cost next to nothing; at a thousand they take about ten times as long, and at the vocabulary of a real tokenizer they fit into no memory.
+#
 # ### A real training run
 #
 # Uniform noise on the toy language, $T = 100$ steps, the plain bound, a little over a minute on one core. For masks we need no training: D3PM's absorbing chain with $\frac{1}{T-i+1}$ *is* masked diffusion in discrete time (lesson 08), so the course's `mdlm-tiny` can be scored and sampled as it is.
@@ -835,7 +837,7 @@ print(f"{changes} changes of {L} words; with masks every word is written exactly
 # %% [markdown]
 # ## 9 · Real characters: which noise, and when λ?
 #
-# The stored study: Shakespeare's plays, 74 characters, rows of 64, a network of 0.4 M parameters and 500 steps of 32 rows, the same batches for all. Eight variants, three seeds, each scored by its own exact 100-step bound on plays it has not seen. $\lambda T = 10$ as in the paper. *Asked rightly* is the cure of section 7.
+# The stored study: Shakespeare's plays, 74 characters, rows of 64, a network of 0.4 M parameters and 500 steps of 32 rows, the same batches for all. Eight variants, three seeds, each scored by its own 100-step bound (estimated, twelve draws a row) on rows of the plays that it was not trained on, in bits per character: a bit is $\log 2 = 0.69$ nats. $\lambda T = 10$ as in the paper. *Asked rightly* is the cure of section 7.
 #
 # The paper, on text8 with a large network and 1,000 steps (bits per character): absorbing 1.45, nearest neighbour 1.59, uniform 1.61; the wrong schedule for uniform 2.37 against the cosine's 1.73 (a smaller network). **Predict** the order here, with about a hundred-thousandth of the training.
 
@@ -893,7 +895,8 @@ print(
 # **What does not, or not clearly.** Without $\lambda$ masks and uniform noise are level here; the spread over seeds is larger than their difference. The wrong schedule is worse in two seeds, by 0.2, and a little better in the third: three seeds do not settle it (the paper's gap is 0.6, and section 6 says that it must come from learning, not from the bound itself). And nearest neighbours are clearly *worse* than uniform noise,
 # while the paper has them level. Our neighbours come from bigrams alone and our training is about a hundred-thousandth of the paper's; we do not know which of the two it is.
 #
-# On the right the same networks are scored with fewer, longer steps. From 100 to 20 steps masks lose 0.1 bit and uniform noise 0.05; the paper's masks go 1.45, 1.47, 1.56 at 1,000, 256 and 20 steps. Most of the steps are dispensable; the last few dozen are not.
+# On the right the same networks are scored with fewer, longer steps (two draws a row, so that 0.05 up or down is noise). From 100 to 20 steps masks lose 0.1 bit and uniform noise about 0.05, from 20 to 5 another 0.15 and 0.1; the paper's masks go 1.45, 1.47, 1.56 at 1,000, 256 and 20 steps. Most of the steps are dispensable; the last dozen is not.
+# One variant, not drawn, goes the other way: uniform noise with $\lambda$ has 5.20 bits in 100 steps and 4.91 in 5. It counts the evidence twice, and in section 6 that was the worse the more steps there were.
 
 # %%
 for variant, name in (pictures.VARIANTS[1], pictures.VARIANTS[4], pictures.VARIANTS[6]):
@@ -935,7 +938,7 @@ totals = total_noise(matrices.reciprocal_betas(8))
 print("1/(T-t+1) with T = 8:", " ".join(f"{v:.3f}" for v in totals))
 
 # %% [markdown] tags=["solution"]
-# **Why.** A word is untouched after $t$ steps if every one of them missed it, and the steps are independent: the chances $1 - \beta$ multiply. With $\beta_i = \frac{1}{T-i+1}$ the product telescopes, $\frac{T-1}{T}\cdot\frac{T-2}{T-1}\cdots = \frac{T-t}{T}$: a straight line.
+# **Why.** A word is untouched after $i$ steps if every one of them missed it, and the steps are independent: the chances $1 - \beta$ multiply. With $\beta_i = \frac{1}{T-i+1}$ the product telescopes, $\frac{T-1}{T}\cdot\frac{T-2}{T-1}\cdots\frac{T-i}{T-i+1} = \frac{T-i}{T}$: a straight line.
 
 # %% [markdown]
 # ### Exercise 7.2 · 10 min · difficulty 2/5 · One step back
@@ -1073,7 +1076,7 @@ print(
 #
 # 1. Any noise on symbols is a row-stochastic matrix per step; $\overline Q$, the posterior by Bayes and the bound $L_T + \sum L_t + L_0$ follow in one line each, and for uniform and absorbing noise one number replaces the matrix.
 # 2. The paper's plug-in step brings in the evidence of the visible word by itself: it wants what the *other* places say, $p(x_i\mid z_t \text{ without } z_t^i)$, while a cross-entropy wants $p(x_i\mid z_t)$. For masks these are one, hence $\lambda$ helps there and harms elsewhere, unless it is asked rightly.
-# 3. A schedule belongs to its noise: $\frac{1}{T-t+1}$ loses information evenly for masks and for nothing else.
+# 3. A schedule belongs to its noise: $\frac{1}{T-i+1}$ loses information evenly for masks, and too early for uniform noise.
 #
 # **Five quick questions**
 #
@@ -1097,5 +1100,5 @@ print(
 # The surplus over the entropy is what is lost by drawing places together within a step, and with many steps hardly two places change in the same one. What remains is the entropy, whatever the schedule.
 # </details>
 #
-# **Sources.** Austin et al. 2021, *Structured denoising diffusion models in discrete state-spaces* (arXiv 2107.03006): Eqs. 1 to 5, 8, 9, 12, 16, 17, App. A, tables of text8 and LM1B. Levy and Goldberg 2014, *Neural word embedding as implicit matrix factorization* (word vectors from counts). Sahoo et al. 2024 (2406.07524), MDLM, the continuous-time limit for masks. That the plug-in counts a word's
+# **Sources.** Austin et al. 2021, *Structured denoising diffusion models in discrete state-spaces* (arXiv 2107.03006): Eqs. 1 to 5, 8, 9, 12, 16 to 18, App. A, tables of text8 and LM1B. Levy and Goldberg 2014, *Neural word embedding as implicit matrix factorization* (word vectors from counts). Sahoo et al. 2024 (2406.07524), MDLM, the continuous-time limit for masks. That the plug-in counts a word's
 # own evidence twice, that the mixture is the plug-in of what the others say, and the cure for $\lambda$ are worked out here and tested (`tests/test_d3pm.py`, `tests/test_d3pm_study.py`). Next in the course: lesson 08, where masks alone are taken to continuous time.

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 NOTEBOOKS = sorted([*LESSONS.glob("*.ipynb"), *(LESSONS / "solutions").glob("*.ipynb")])
-RUN_MS = 150_000  # a lesson in fast mode, up to its widget
+RUN_MS = 150_000  # a lesson in fast mode, up to its widget, or from there to its end
 LIVE = ".widget-html, .widget-image"  # what a widget draws; its controls are not among it
 
 
@@ -56,9 +56,11 @@ def drawn(live) -> list[str]:
     return live.evaluate_all("all => all.map(e => e.outerHTML)")
 
 
-def changes(page, live, before: list[str], seconds: int = 10) -> bool:
-    """Whether what the widget draws becomes another than `before` within that time."""
-    for _ in range(seconds * 20):
+def changes(page, live, before: list[str]) -> bool:
+    """Whether what the widget draws becomes another than `before`, at the latest when the kernel, which answers one
+    after the other, has run the cells below.
+    """
+    for _ in range(RUN_MS // 50):
         if drawn(live) != before:
             return True
         page.wait_for_timeout(50)

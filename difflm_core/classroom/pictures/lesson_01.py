@@ -87,7 +87,7 @@ def guesses(z: Tensor, curves: dict[float, dict[str, Tensor]], hills: Tensor) ->
     axes[0].legend(loc="upper left")
     alt = (
         "Guess of x against z_t. At small t a staircase whose steps are the hills, at medium t a smooth S, "
-        "near t = 1 a nearly flat line at the mean of the data."
+        "at large t a gently rising line around the mean of the data."
     )
     return fig, alt, "Grey lines: the centres of the hills. The best guess is a mean and may lie where no data is."
 

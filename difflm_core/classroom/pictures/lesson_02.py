@@ -107,8 +107,8 @@ def bound_parts(parts, entropy: float) -> Picture:
     right.margins(y=0.15)
     found = ", ".join(f"{name} {value:.3f}" for name, value in sums.items())
     alt = (
-        f"Left: nats per step over t, a peak of {peak:.0f} at 0 and flat from 0.1 on. Right: sums of the four parts,"
-        f" {found}; together {sum(sums.values()):.3f}."
+        f"Left: nats per step over t, a peak of {peak:.0f} at 0 and, beyond 0.2, a low slope. Right: sums of the four"
+        f" parts, {found}; together {sum(sums.values()):.3f}."
     )
     return fig, alt, f"The exact entropy of the language is {entropy:.3f} nats per word."
 
