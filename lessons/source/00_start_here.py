@@ -56,7 +56,7 @@ def show_writing(out, calls, title):
     frames = [out.trajectory[k].tokens[0] for k in calls]
     grid = trajectory(frames, word, MASK)
     alt = f"Rows after {', '.join(map(str, calls))} calls; the last one reads: {language.decode(frames[-1])}."
-    show(token_grid(grid, [f"{k} call{'s' * (k != 1)}" for k in calls], title), alt)
+    show(token_grid(grid, [f"{k} calls" for k in calls], title), alt)
 
 
 every_third = (0, 3, 6, 9, 12)
@@ -108,7 +108,7 @@ H = -(four * four.log()).sum()
 exact = language.entropy() / L
 print(f"four options: entropy {H:.3f} nats, perplexity {H.exp():.2f}")
 print(f"one of 114 words, blindly: {math.log(V):.3f} nats, perplexity {V}")
-print(f"our language: {exact:.4f} nats per word, perplexity {math.exp(exact):.2f}. On average no model can be better")
+print(f"our language: {exact:.4f} nats per word, perplexity {math.exp(exact):.2f}. No model can be better")
 
 # %% [markdown]
 # ## 3 · Three ways to destroy a sentence
@@ -155,7 +155,7 @@ def gaussian(ids, t, generator):
 from difflm_core.classroom.widgets import corruption_explorer
 
 kinds = {"mask": mask_words, "random words": random_words, "Gaussian": gaussian}
-corruption_explorer(kinds, my_ids, words.__getitem__, my_mask, seed=7, static_times=(0.0, 0.25, 0.5, 0.75))
+corruption_explorer(kinds, my_ids, words.__getitem__, my_mask, seed=2, static_times=(0.0, 0.25, 0.5, 0.75))
 
 # %% [markdown]
 # Drag $t$, change the kind of noise, and type another sentence above. Masks and random words take a share $t$ of the words (on average; of twelve words sometimes more, sometimes fewer). Gaussian noise does nothing at all for a while: a point that is shifted a little is still nearest to its own word. Then, within a short stretch of $t$, most words fall.
@@ -658,7 +658,7 @@ summary()
 # %% [markdown]
 # ## 12 · Scale it up
 #
-# The same two tasks on real text, Shakespeare's plays in pieces of words (2 MB are fetched once). The commands, and the two at the size of the MDLM paper, which need a GPU and a copy of LM1B that `datasets` can read:
+# The same two tasks on real text, Shakespeare's plays in pieces of words (2 MB are fetched once). The commands, and a third at the size of the MDLM paper, which needs a GPU and a copy of LM1B that `datasets` can read:
 #
 # ```
 # python -m difflm_core.training ar-shakespeare

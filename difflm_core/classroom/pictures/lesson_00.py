@@ -157,15 +157,6 @@ def left_and_both(left: torch.Tensor, both: torch.Tensor, study: dict) -> Pictur
     return fig, alt, "Shaded: what an AR model cannot use. Dotted: exact (both sides: mean of 1,000 sentences)."
 
 
-def ends(study: dict) -> str:
-    """Study looking_ahead, a table: how often a beginning fits an end that was given."""
-    shares = by_model(study, "fits_the_end")
-    return "\n".join(
-        f"{NAMES[name][0]:20s} fits the given end: {', '.join(f'{100 * v:.1f} %' for v in values)} (seed by seed)"
-        for name, values in shares.items()
-    )
-
-
 def mistakes(study: dict) -> str:
     """Study looking_ahead, a table: right sentences after a mistake at the beginning, and without one."""
     lines = [f"{'right sentences, %, by seed':40s}{'after a mistake':>20s}{'from an empty page':>22s}"]
