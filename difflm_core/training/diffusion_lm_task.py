@@ -7,10 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models import DiffusionLM, VectorConfig, VectorTransformer
-from difflm_core.objectives import diffusion_lm_loss, diffusion_lm_nelbo_at, stratified_times
+from difflm_core.objectives import diffusion_lm_loss, diffusion_lm_nelbo_at
 from difflm_core.processes import Sqrt
 from difflm_core.processes.gaussian import Kind, check_kind
 from difflm_core.samplers import Sample, sample_diffusion_lm
+from difflm_core.training.parts import batch_times
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class EmbeddingDiffusion:
         self, model: DiffusionLM, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B L"]:
         """Not in nats per token: squared errors are part of it."""
-        return diffusion_lm_loss(model, x, stratified_times(len(x), generator, x.device), generator, self.T).as_code
+        return diffusion_lm_loss(model, x, batch_times(x, generator), generator, self.T).as_code
 
     def nelbo(self, model: DiffusionLM, x, t, generator=None) -> Float[Tensor, "B L"]:
         """The bound, with the step that t falls into."""

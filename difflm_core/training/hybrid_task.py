@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models import Transformer
-from difflm_core.objectives import clamped, dynamic, gidd_loss, gidd_nelbo_warped, relative, stratified_times
+from difflm_core.objectives import clamped, dynamic, gidd_loss, gidd_nelbo_warped, relative
 from difflm_core.processes import DiscreteProcess, hybrid
 from difflm_core.samplers import Sample, sample_discrete
+from difflm_core.training.parts import batch_times
 
 STEPS = 64  # of the sampler that shows what a run has learned
 
@@ -56,7 +57,7 @@ class Hybrid:
     def loss(
         self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B L"]:
-        t = stratified_times(len(x), generator, x.device)
+        t = batch_times(x, generator)
         weighting = WEIGHTINGS[self.weights](self.w_max)
         return gidd_loss(self.process(model.V), model, x, t, generator, weighting)
 

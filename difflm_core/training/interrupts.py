@@ -1,31 +1,41 @@
-"""Ctrl-C between steps: the first one lets the step in progress end, so that what is saved is a whole state; the second
-one interrupts at once.
+"""Ctrl-C and SIGTERM between steps: the first one lets the step in progress end, so that what is saved is a whole
+state; the second one acts at once.
 """
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+RESUME = 75  # EX_TEMPFAIL of sysexits.h: the exit status of a run that was told to end, has saved, and can go on
 
 
 @contextmanager
-def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C only makes the yielded function return True; from the second on it acts as before.
+def signals_wait() -> Iterator[list[int]]:
+    """Inside, the first Ctrl-C (SIGINT) and the first SIGTERM are only noted in the yielded list; from the second on
+    they act as before.
 
-    Nothing changes outside the main thread (Python delivers Ctrl-C to that one) and where Ctrl-C is ignored.
+    Nothing changes outside the main thread (Python delivers signals to that one), where a signal is ignored, and where
+    somebody else already handles SIGTERM.
     """
-    asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
-        yield asked.is_set
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] in (signal.SIG_IGN, None):
+        del before[signal.SIGINT]
+    if before[signal.SIGTERM] is not signal.SIG_DFL:
+        del before[signal.SIGTERM]
 
     def first(number, frame):
-        asked.set()
-        signal.signal(signal.SIGINT, before)
+        asked.append(number)
+        signal.signal(number, before[number])
 
-    signal.signal(signal.SIGINT, first)
+    for number in before:
+        signal.signal(number, first)
     try:
-        yield asked.is_set
+        yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,9 +2,11 @@
 checkpoints that survive.
 
 Nothing in it knows about diffusion: the task gives nats per token, the data gives batches. What one step does is in
-state.py, what a checkpoint holds in resume.py.
+state.py, what a checkpoint holds in resume.py, how several processes share the work in team.py: each runs this loop,
+one writes and speaks.
 """
 
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from tqdm.auto import tqdm
 from difflm_core.evaluation import Estimate, estimate_nelbo
 from difflm_core.models import Transformer
 from difflm_core.training import log
-from difflm_core.training.interrupts import ctrl_c_waits
+from difflm_core.training.interrupts import RESUME, signals_wait
 from difflm_core.training.recipes import Recipe
 from difflm_core.training.resume import open_run, save
 from difflm_core.training.state import State, build, learning_rate
 from difflm_core.training.stops import TrainingStopped, check_bound
+from difflm_core.training.team import Team
 
 __all__ = ["Run", "TrainingStopped", "build", "evaluate", "learning_rate", "train"]
 
@@ -35,12 +38,18 @@ class Run:
     finished: bool = False
 
 
-def evaluate(recipe: Recipe, model: Transformer, draws: int = 4, device=None) -> Estimate:
-    """The bound on held-out texts (the exact nats for an autoregressive model), with fixed seeds."""
+def evaluate(recipe: Recipe, model: Transformer, draws: int = 4, device=None, team: Team | None = None) -> Estimate:
+    """The bound on held-out texts (the exact nats for an autoregressive model), with fixed seeds. The processes of a
+    team share the work, and all get the same estimate.
+    """
     model.eval()
     generator = torch.Generator(device or "cpu").manual_seed(7)
     held_out = [x.to(device) for x in recipe.data.evaluation()]
-    return estimate_nelbo(lambda x, t, g: recipe.task.nelbo(model, x, t, g), held_out, draws, generator)
+
+    def nelbo(x, t, g):
+        return recipe.task.nelbo(model, x, t, g)
+
+    return estimate_nelbo(nelbo if team is None else team.dealt(nelbo), held_out, draws, generator)
 
 
 def train(
@@ -49,9 +58,10 @@ def train(
     """Train a recipe; returns a `Run` whose model has the averaged weights.
 
     With a `folder`, writes log.jsonl and checkpoints there; `resume` goes on from the newest one, bit for bit on a CPU.
-    Ctrl-C lets the step in progress end, saves and returns with `finished=False`; a second Ctrl-C does not wait. A loss
-    or gradient that is not finite raises `TrainingStopped` before the weights are touched. Further errors: `open_run`,
-    and OSError where nothing can be written.
+    Ctrl-C lets the step in progress end, saves and returns with `finished=False`; a second Ctrl-C does not wait.
+    SIGTERM (a cluster takes the machine back) does the same and then ends the process with status 75. A loss or
+    gradient that is not finite raises `TrainingStopped` before the weights are touched. Further errors: `open_run`, and
+    OSError where nothing can be written.
     """
     if resume and folder is None:
         raise ValueError("To resume, say which folder the run is in.")
@@ -59,25 +69,34 @@ def train(
     if folder is not None:
         open_run(state, Path(folder), resume)
 
-    interrupted = False
-    with ctrl_c_waits() as asked, progress_bar(state, progress) as bar:
+    cut = False
+    with signals_wait() as asked, progress_bar(state, progress) as bar:
         try:
             between_steps(state, bar)  # what an interrupt just before this moment cut off
-            while state.step < recipe.steps and not asked():
+            while state.step < recipe.steps and not state.team.any(bool(asked)):
                 state.one_step()
                 bar.update()
                 between_steps(state, bar)
         except KeyboardInterrupt:
-            interrupted = True
-    finished = state.step == recipe.steps and not interrupted
+            cut = True
+    finished = state.step == recipe.steps and not cut
     if not finished:
-        tqdm.write(farewell(state))
+        said = farewell(state, cut)
+        if state.team.main:
+            tqdm.write(said)
+    if not cut and state.team.any(signal.SIGTERM in asked):
+        raise SystemExit(RESUME)
     return Run(state.averaged.module.eval(), state.history, state.folder, finished)
 
 
 def progress_bar(state: State, shown: bool) -> tqdm:
     return tqdm(
-        total=state.recipe.steps, initial=state.step, disable=not shown, mininterval=1.0, desc="training", unit="step"
+        total=state.recipe.steps,
+        initial=state.step,
+        disable=not (shown and state.team.main),
+        mininterval=1.0,
+        desc="training",
+        unit="step",
     )
 
 
@@ -98,7 +117,7 @@ def between_steps(state: State, bar: tqdm) -> None:
 def measure(state: State, bar: tqdm) -> None:
     """One row of the history and of the log: the bound with the averaged weights."""
     recipe = state.recipe
-    estimate = evaluate(recipe, state.averaged.module, device=state.device)
+    estimate = evaluate(recipe, state.averaged.module, device=state.device, team=state.team)
     check_bound(state, estimate.mean)
     row = {
         "step": state.step,
@@ -109,7 +128,7 @@ def measure(state: State, bar: tqdm) -> None:
         "tokens": state.step * recipe.batch_size * recipe.data.length,
         "seconds": round(state.seconds(), 1),
     }
-    if state.folder is not None:
+    if state.folder is not None and state.team.main:
         log.append(state.folder, row)
     state.history.append(row)
     if not bar.disable:
@@ -121,14 +140,16 @@ def measure(state: State, bar: tqdm) -> None:
         )
 
 
-def farewell(state: State) -> str:
-    """Save what an interrupted run has, and say where it is and how to go on."""
+def farewell(state: State, cut: bool) -> str:
+    """Save what an interrupted run has, and say where it is and how to go on. Where several processes were cut off
+    within a step they are not at the same place, and cannot save together.
+    """
     said = f"Interrupted after {state.step} steps; "
     if state.folder is None:
         return f"{said}nothing was saved, since no folder was given."
     how = "To go on: the same command with --resume (in Python: resume=True)."
     try:
-        if state.whole:
+        if state.whole and not (cut and state.team.size > 1):
             return f"{said}saved in {save(state)}. {how}"
     except KeyboardInterrupt:
         said = "Interrupted while saving; "

@@ -22,9 +22,25 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """How the same training is computed. A run may go on with other values, but for `bf16`: only the last bits of its
+    sums change.
+    """
+
+    accumulate: int = 1
+    """Micro-batches per step and process: each holds batch_size / (processes x accumulate) rows in memory."""
+    bf16: bool = False
+    """Matrix products in bfloat16 on a CPU too; a GPU always does so."""
+    recompute: bool = False
+    """Activation checkpointing: keep only what enters a block and compute the block again in the backward pass."""
+    compile: bool = False
+    """torch.compile for the blocks: needs a C++ compiler and, once, minutes; for GPUs."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run. Learning rate: linear warm-up, then a cosine down to a tenth. `ema` is the decay of the
-    averaged weights that are kept and evaluated.
+    averaged weights that are kept and evaluated. `batch_size` counts the rows of all processes together.
     """
 
     task: Masked | Autoregressive | Hybrid | EmbeddingDiffusion = field(default_factory=Masked)
@@ -42,6 +58,7 @@ class Recipe:
     seed: int = 0
     evaluate_every: int = 300
     checkpoint_every: int = 500
+    engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self):
         if min(self.steps, self.batch_size, self.evaluate_every, self.checkpoint_every, self.data.held_out) < 1:
@@ -50,6 +67,11 @@ class Recipe:
             raise ValueError("learning_rate and clip must be above 0, warmup and weight_decay 0 or more.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is the decay of an average, in [0, 1), got {self.ema}.")
+        if self.engine.accumulate < 1 or self.batch_size % self.engine.accumulate:
+            raise ValueError(
+                f"engine.accumulate must divide batch_size = {self.batch_size} into equal parts, got "
+                f"{self.engine.accumulate}."
+            )
 
 
 REAL_TEXT = Recipe(

@@ -4,8 +4,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from difflm_core.training import checkpoints, log
-from difflm_core.training.recipes import Recipe
+from difflm_core.training.recipes import Engine, Recipe
 from difflm_core.training.state import State
 
 
@@ -24,22 +27,29 @@ def open_run(state: State, folder: Path, resume: bool) -> None:
         raise FileExistsError(f"{folder} is a file: name a folder for the run.")
     if resume:
         load(state, found[-1])
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.remove_leftovers(folder)
-    log.rewrite(folder, state.history)
+    state.team.accelerator.wait_for_everyone()  # all have looked before anything changes
+    if state.team.main:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoints.remove_leftovers(folder)
+        log.rewrite(folder, state.history)
     state.folder = folder
 
 
 def save(state: State) -> Path:
     """The checkpoint of this step in the run's folder. If it is there already, only what it says is brought up to date
-    (a run interrupted in an evaluation is saved without that row, and measures it when it goes on).
+    (a run interrupted in an evaluation is saved without that row, and measures it when it goes on). All processes call
+    it, since each has dropout of its own; one writes.
     """
+    chances = state.team.objects(torch.get_rng_state())
     target = checkpoints.place(state.folder, state.step)
+    if not state.team.main:
+        return target
     if target.exists():
         return checkpoints.rewrite_about(target, state.averaged.module, about_run(state))
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors |= checkpoints.optimizer_tensors(state.optimizer) | state.chance()
     tensors["averaged.count"] = state.averaged.n_averaged
+    tensors |= {f"torch_generator.{rank}": chances[rank] for rank in range(1, len(chances))}
     tokenizer = state.recipe.data.tokenizer()
     return checkpoints.save_state(state.folder, state.averaged.module, tensors, about_run(state), tokenizer)
 
@@ -68,11 +78,19 @@ def load(state: State, folder: Path) -> None:
         state.averaged.module.load_state_dict(averaged)
         state.averaged.n_averaged.copy_(tensors["averaged.count"])
         checkpoints.load_optimizer(state.optimizer, tensors)
-        state.set_chance(tensors, about["batches"])
+        state.set_chance(tensors | own_chance(state, tensors, about["step"]), about["batches"])
         state.step, state.history, state.recent = about["step"], about["history"], about["recent"]
     except (KeyError, RuntimeError) as error:
         raise ValueError(checkpoints.damaged(folder, f"state.safetensors does not fit: {error}")) from error
     state.started -= about.get("seconds", 0.0)
+
+
+def own_chance(state: State, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    """Where torch's own random numbers (dropout) of this process stood; one that is new to the run starts afresh."""
+    if state.team.main:
+        return {}
+    afresh = torch.Generator().manual_seed(state.recipe.seed + state.team.rank + step).get_state()
+    return {"torch_generator": tensors.get(f"torch_generator.{state.team.rank}", afresh)}
 
 
 def check_same(state: State, folder: Path, about: dict) -> None:
@@ -105,9 +123,9 @@ def plain(recipe: Recipe) -> dict:
 
 
 def differences(old: dict, new: dict) -> list[str]:
-    """["steps was 10, is 20", "size.width was 16, is 32"]: where two plain recipes differ."""
+    """["steps was 10, is 20", "size.width was 16, is 32"]: where two plain recipes differ in what they compute."""
     kinds = [f"{key} was {old.get(key)}, is {new[key]}" for key in ("task", "data") if old.get(key) != new[key]]
-    before, now = flat(old.get("settings", {})), flat(new["settings"])
+    before, now = computed(old.get("settings", {})), computed(new["settings"])
     if "data" in "".join(kinds):  # another kind of data has other settings, of course
         before, now = ({k: v for k, v in side.items() if not k.startswith("data.")} for side in (before, now))
     keys = dict.fromkeys([*before, *now])
@@ -116,6 +134,12 @@ def differences(old: dict, new: dict) -> list[str]:
         for key in keys
         if before.get(key, ...) != now.get(key, ...)
     ]
+
+
+def computed(settings: dict) -> dict:
+    """The flat settings without those that only say how to compute it. Runs older than the engine had its defaults."""
+    known = flat({"engine": asdict(Engine())} | settings)
+    return {key: value for key, value in known.items() if not key.startswith("engine.") or key == "engine.bf16"}
 
 
 def flat(settings: dict, prefix: str = "") -> dict:

@@ -2,29 +2,35 @@
 
 import math
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 
 from difflm_core.models import DiffusionLM, Transformer, TransformerConfig
+from difflm_core.models.transformer import Block
 from difflm_core.training import checkpoints
 from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
-from difflm_core.training.recipes import Recipe
+from difflm_core.training.parts import Part
+from difflm_core.training.recipes import Engine, Recipe
 from difflm_core.training.stops import check_gradient, check_loss
+from difflm_core.training.team import Loss, Team
 
 
-def build(recipe: Recipe) -> Transformer | DiffusionLM:
-    """The recipe's network, initialised from its seed."""
+def build(recipe: Recipe, V: int | None = None) -> Transformer | DiffusionLM:
+    """The recipe's network, initialised from its seed. V: where the vocabulary is known without the data."""
     torch.manual_seed(recipe.seed)
-    size = recipe.size
+    size, V = recipe.size, V or recipe.data.V
     if isinstance(recipe.task, EmbeddingDiffusion):
-        return recipe.task.network(recipe.data.V, recipe.data.length, size)
+        return recipe.task.network(V, recipe.data.length, size)
     return Transformer(
         TransformerConfig(
-            recipe.data.V,
+            V,
             recipe.data.length,
             size.width,
             size.layers,
@@ -34,6 +40,15 @@ def build(recipe: Recipe) -> Transformer | DiffusionLM:
             size.dropout,
         )
     )
+
+
+def prepare_blocks(model: torch.nn.Module, engine: Engine) -> None:
+    """Recomputation and compilation, block by block, in place; names of weights stay."""
+    for block in (module for module in model.modules() if isinstance(module, Block)):
+        if engine.recompute:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if engine.compile:
+            block.compile()
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -50,16 +65,25 @@ class State:
     """
 
     def __init__(self, recipe: Recipe, device=None):
-        self.recipe, self.device = recipe, device
-        self.model = build(recipe).to(device)
+        self.recipe = recipe
+        self.team = Team(device, some_unused=getattr(recipe.task, "self_conditioning", False))
+        self.device = device = self.team.device
+        with self.team.accelerator.main_process_first():  # the others find what it fetched
+            self.model = build(recipe).to(device)
+        self.team.check_same_data(recipe.data)
+        if not self.team.main:
+            torch.manual_seed(recipe.seed + self.team.rank)  # its rows have dropout of their own
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
-        self.optimizer = torch.optim.AdamW(
+        prepare_blocks(self.model, recipe.engine)  # after the average was copied: it is used as it is
+        optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             betas=(0.9, 0.99),
             fused=True,
         )
+        self.loss, self.optimizer = self.team.accelerator.prepare(Loss(recipe.task, self.model), optimizer)
+        self.micro_batches = self.team.micro_batches(recipe.batch_size, recipe.engine.accumulate)
         self.data_generator = torch.Generator().manual_seed(recipe.seed + 1)
         self.noise_generator = torch.Generator(device or "cpu").manual_seed(recipe.seed + 2)
         self.batches = recipe.data.train(recipe.batch_size, self.data_generator)
@@ -85,21 +109,45 @@ class State:
         self.whole = True
 
     def gradient(self) -> float:
-        """The loss of the next batch; its clipped gradient is left in the weights' `.grad`."""
+        """The loss of the next batch, that of all processes; its clipped gradient is left in the weights' `.grad`."""
         self.model.train()
         x = next(self.batches).to(self.device)
-        # On a GPU matrix products run in bfloat16; losses are computed in float32 (objectives/vocabulary.py).
-        with torch.autocast("cuda", torch.bfloat16, enabled=x.device.type == "cuda"):
-            nats: Float[Tensor, "B L"] = self.recipe.task.loss(self.model, x, self.noise_generator)
-        loss = nats.mean()
-        check_loss(self, loss.item(), nats, x)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        check_gradient(self, norm.item(), nats, x)
-        return loss.item()
+        nats = self.backward(x)
+        loss = self.team.mean(nats.mean().item())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
+        if not math.isfinite(loss + norm):  # the same on all processes, so that they stop together
+            nats = self.team.gather(nats)
+        check_loss(self, loss, nats, x)
+        check_gradient(self, norm, nats, x)
+        return loss
+
+    def backward(self, x: Int[Tensor, "B L"]) -> Float[Tensor, "b L"]:
+        """Add up the gradient of the mean over the global batch x; returns the nats of this process's rows. Processes
+        average their gradients in the last micro-batch.
+        """
+        done: list[Tensor] = []
+        start = self.noise_generator.get_state()
+        for rows in self.micro_batches:
+            rows = rows.to(x.device)
+            self.noise_generator.set_state(start)
+            last = len(done) == len(self.micro_batches) - 1
+            with nullcontext() if last else self.team.accelerator.no_sync(self.loss):
+                nats = self.nats(x, rows)
+                self.team.accelerator.backward(nats.mean() / len(self.micro_batches))
+            done.append(nats.detach())
+        return torch.cat(done)
+
+    def nats(self, x: Int[Tensor, "B L"], rows: Int[Tensor, "b"]) -> Float[Tensor, "b L"]:
+        """The loss of these rows, with the noise that they have in the whole batch."""
+        whole = len(rows) == len(x)
+        part = nullcontext() if whole else Part(rows, len(x), self.noise_generator)
+        # On a GPU matrix products run in bfloat16; losses are computed in float32 (objectives/vocabulary.py).
+        low = self.recipe.engine.bf16 or x.device.type == "cuda"
+        with part, torch.autocast(x.device.type, torch.bfloat16, enabled=low):
+            return self.loss(x if whole else x[rows], self.noise_generator)
 
     def mean_loss(self) -> float:
         return sum(self.recent) / max(1, len(self.recent))

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models import Transformer
-from difflm_core.objectives import autoregressive_nll, masked_nelbo, masked_nelbo_by_count, stratified_times
+from difflm_core.objectives import autoregressive_nll, masked_nelbo, masked_nelbo_by_count
 from difflm_core.processes import Linear, masked
 from difflm_core.samplers import Sample, first_hitting, sample_ar, sample_masked
+from difflm_core.training.parts import batch_times
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Masked:
     def loss(
         self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B L"]:
-        t = stratified_times(len(x), generator, x.device)
+        t = batch_times(x, generator)
         return masked_nelbo(masked(model.V, self.schedule), model, x, t, generator)
 
     def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:

@@ -1,0 +1,54 @@
+"""The short loop that small networks beside the main one are trained with: AdamW, warm-up and cosine, clipped."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import trange
+
+from difflm_core.training.error_predictor import warm_then_cosine
+from difflm_core.training.stops import TrainingStopped
+
+Batch = TypeVar("Batch")
+
+
+def descend(
+    model: nn.Module,
+    loss_of: Callable[[Batch], Float[Tensor, ""]],
+    batches: Iterable[Batch],
+    steps: int,
+    learning_rate: float,
+    name: str,
+    progress: bool = True,
+) -> list[float]:
+    """Train what is not frozen of `model`, in place; returns the loss of every step.
+
+    Raises ValueError if the batches run out, `TrainingStopped` before a loss or gradient that is not finite touches the
+    weights.
+    """
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
+    model.train()
+    losses, source = [], iter(batches)
+    for step in trange(steps, desc=name, disable=not progress, mininterval=1.0):
+        batch = next(source, None)
+        if batch is None:
+            raise ValueError(f"The batches ran out after {step} of {steps} steps: give an endless iterator of them.")
+        loss = loss_of(batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        for what, value in (("loss", loss.item()), ("gradient's norm", norm.item())):
+            if not math.isfinite(value):
+                raise TrainingStopped(
+                    f"{name}: the {what} at step {step + 1} is {value}; try a lower learning rate than {learning_rate}."
+                )
+        optimizer.step()
+        rate.step()
+        losses.append(loss.item())
+    model.eval()
+    return losses
