@@ -1,13 +1,16 @@
 """Block diffusion as a task: it learns the toy language, reports the whole bound whatever it trains on, and samples."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tiny_runs import TINY
 
 from difflm_core.data import toy_language
 from difflm_core.models import BlockTransformer
 from difflm_core.objectives import block_nelbo, block_nelbo_by_count, block_times
 from difflm_core.processes import masked
-from difflm_core.training import Block, Size
+from difflm_core.training import Block, Engine, Size, load_model, train
 
 SIZE = Size(width=16, layers=1, heads=2)
 V, L = 11, 8
@@ -46,7 +49,7 @@ def test_clipping_reaches_the_noise():
 
 
 def test_one_token_a_block_is_exact():
-    assert Block(1).exact and not Block(2).exact and not Block(4).causal
+    assert Block(1).exact and not Block(2).exact
     task = Block(1)
     model = build(task)
     assert torch.equal(task.nelbo(model, X, T, seeded(0)), task.nelbo(model, X, T, seeded(1)))
@@ -70,6 +73,19 @@ def test_it_learns_and_samples(task):
     out = task.sample(model, (2, language.length), seeded())
     assert out.tokens.shape == (2, 12) and int(out.tokens.max()) < language.V
     assert out.network_calls.tolist() == [12 + 12 // task.block_size - 1] * 2
+
+
+def test_a_recipe_of_blocks_is_trained_and_stored_as_any_other(tmp_path):
+    recipe = replace(TINY, task=Block(3), steps=8)
+    whole = train(recipe, tmp_path / "whole", progress=False)
+    stored = load_model(tmp_path / "whole", V=114, length=12)
+    assert isinstance(stored, BlockTransformer) and stored.block_size == 3
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, stored.state_dict()[name])
+    labels = [label for label, sample in recipe.task.samplers(stored, (2, 12), seeded())]
+    assert labels[-1] == "blocks of 3, one token a call" and len(labels) == 3
+    recomputed = train(replace(recipe, engine=Engine(recompute=True)), progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), recomputed.model.parameters()))
 
 
 @pytest.mark.parametrize("make, message", [

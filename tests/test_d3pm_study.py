@@ -7,7 +7,7 @@ import torch
 
 from difflm_core.classroom import lesson as lesson_module
 from difflm_core.classroom.pictures import lesson_07 as pictures
-from difflm_core.models import LeaveOneOut, Transformer, TransformerConfig, leave_one_out
+from difflm_core.models import LeaveOneOut, Transformer, TransformerConfig, leave_one_out, with_own_evidence
 from difflm_core.objectives import d3pm_hybrid_loss
 from difflm_core.processes import matrices
 from difflm_core.studies import d3pm_characters as study
@@ -64,7 +64,7 @@ def test_own_evidence_is_the_way_back_from_leave_one_out():
     process = matrices.uniform_process(V, matrices.cosine_betas(T))
     z, t = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(1)), torch.arange(1, 6).double() / T
     logits = torch.randn(5, L, V, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    there = study.with_own_evidence(logits, process, z, t)
+    there = with_own_evidence(logits, process, z, t)
     assert torch.allclose(leave_one_out(there.clone(), process, z, t), logits)
     evidence = matrices.MatrixProcess(matrices.uniform(V, matrices.cosine_betas(T)), V).evidence(z, t)
     assert torch.allclose(
@@ -96,7 +96,7 @@ def test_asked_rightly_only_the_cross_entropy_differs(tiny):
         process = study.process_of("uniform")
         step = (t * T).ceil() / T
         z = process.corrupt(ROWS, step, torch.Generator().manual_seed(4))
-        p = study.with_own_evidence(model(z, step), process, z, step).softmax(-1)
+        p = with_own_evidence(model(z, step), process, z, step).softmax(-1)
     cross = -p.gather(-1, ROWS[..., None])[..., 0].log()
     assert torch.allclose(ours, plain + T * 1.0 * cross, atol=1e-9)
     other = d3pm_hybrid_loss(process, model, ROWS, t, 1.0, generator=torch.Generator().manual_seed(4))
@@ -118,7 +118,7 @@ def test_asked_rightly_both_terms_are_smallest_at_the_same_network(tiny):
     denoiser = LeaveOneOut(BayesDenoiser(LANGUAGE, process), process)  # only its logits(h) = h is used
     bound = (weight * reverse_kl(process, denoiser, h, x, z, s, t).sum(-1)).sum()
     slopes = []
-    for logits in (study.with_own_evidence(h, process, z, t), h):
+    for logits in (with_own_evidence(h, process, z, t), h):
         cross = (weight[:, None] * -logits.log_softmax(-1).gather(-1, x[..., None])[..., 0]).sum()
         slopes.append(torch.autograd.grad(bound + 10 * cross, table, retain_graph=True)[0].abs().max().item())
     assert slopes[0] < 1e-10 < 1e-3 < slopes[1]

@@ -9,7 +9,7 @@ from torch import nn
 from difflm_core.data.toy_language import toy_language
 from difflm_core.models import DiffusionLM, UNet1d, UNet1dConfig, VectorConfig, VectorTransformer
 from difflm_core.objectives import diffusion_lm_loss, diffusion_lm_nelbo, diffusion_lm_nelbo_at
-from difflm_core.oracle.evidence import EmbeddingEvidence
+from difflm_core.oracle import PerfectReader
 from difflm_core.processes import LinearBeta, ShiftedCosine, Sqrt
 from difflm_core.samplers import sample_diffusion_lm
 
@@ -316,19 +316,6 @@ def test_frames_tell_the_words_of_each_moment():
     assert [round(frame.time[0].item(), 6) for frame in frames] == [1.0, 1.0, 0.75, 0.5, 0.25]
 
 
-class OnEmbeddings:
-    """alpha as the words' own noise sees it: z_t / c = sqrt(a') Emb + sqrt(1 - a') noise, a' = alpha / c^2."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def scale(self, t):
-        return 1 + self.model.process.alpha(t) * self.model.sigma_0**2
-
-    def alpha(self, t):
-        return self.model.process.alpha(t) / self.scale(t)
-
-
 @pytest.mark.parametrize("eta, at_least", [(1.0, 0.9), (0.0, 0.8)])
 def test_the_exact_denoiser_of_the_toy_language_writes_sentences(eta, at_least):
     """The oracle's posterior mean in the place of a network: nearly all samples are grammatical."""
@@ -336,13 +323,6 @@ def test_the_exact_denoiser_of_the_toy_language_writes_sentences(eta, at_least):
     model = DiffusionLM(language.V, Fixed(torch.zeros(1), 16, 12), schedule=Sqrt())
     words = torch.randn(language.V, 16, generator=seeded(5))
     model.embedding.data = 4 * words / words.norm(dim=1, keepdim=True)  # of one length: the likeliest word is the next
-    evidence = EmbeddingEvidence(model.embedding, OnEmbeddings(model))
-
-    def posterior_mean(z_t, t):
-        a = evidence.schedule
-        p = language.posterior(z_t / a.scale(t.double()).sqrt()[:, None, None], t, evidence)
-        return (p @ model.embedding.double()).to(z_t.dtype)
-
-    model.net = Fixed(posterior_mean, 16, 12)
+    model.net = Fixed(PerfectReader(model, language).x_hat, 16, 12)
     sample = sample_diffusion_lm(model, 40, (12, 12), generator=seeded(), eta=eta)
     assert language.grammatical(sample.tokens).float().mean().item() >= at_least

@@ -7,9 +7,8 @@ from difflm_core.classroom.lesson import load_results
 from difflm_core.classroom.pictures import lesson_02, lesson_02_studies
 from difflm_core.data import toy_language
 from difflm_core.models import DiffusionLM, VectorConfig, VectorTransformer
-from difflm_core.oracle import HiddenMarkovLanguage
+from difflm_core.oracle import HiddenMarkovLanguage, PerfectReader
 from difflm_core.studies import diffusion_lm_dimension, diffusion_lm_drawbacks
-from difflm_core.studies.diffusion_lm_dimension import PerfectReader
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -15,7 +15,6 @@ from difflm_core.objectives import diffusion_lm_nelbo_at
 from difflm_core.processes import Sqrt
 from difflm_core.training import RECIPES, EmbeddingDiffusion, load_model, train
 from difflm_core.training.checkpoints import read_about, save_model
-from difflm_core.training.report import samplers
 
 SMALL = replace(TINY, task=EmbeddingDiffusion(D=4, T=20, steps=5), steps=8)
 
@@ -71,7 +70,7 @@ def test_a_run_goes_on_with_its_own_settings(tmp_path):
 def test_the_report_shows_fewer_and_more_steps():
     model = SMALL.task.network(toy_language().V, 12, SMALL.size)
     recipe = replace(SMALL, task=replace(SMALL.task, T=200))
-    labels = [label for label, _ in samplers(recipe, model, (2, 12), seeded())]
+    labels = [label for label, _ in recipe.task.samplers(model, (2, 12), seeded())]
     assert labels[0] == "10 of 200 steps, not clamped" and labels[-1] == "200 of 200 steps, clamped"
 
 

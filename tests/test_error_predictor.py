@@ -184,7 +184,7 @@ def test_training_refuses_what_cannot_be(denoiser, language):
     with pytest.raises(ValueError, match="at least one batch"):
         evaluate_error_predictor(predictor, denoiser, [])
     torch.nn.init.constant_(predictor.output.bias, math.nan)
-    with pytest.raises(TrainingStopped, match="step 1 is not a number"):
+    with pytest.raises(TrainingStopped, match="error predictor: the loss at step 1 is nan; try a lower learning rate"):
         train_error_predictor(predictor, denoiser, held_out(language), 2, progress=False)
 
 

@@ -18,11 +18,10 @@ from difflm_core.classroom.exercises.lesson_09 import (
     wrong_share,
 )
 from difflm_core.data.toy_language import toy_language
-from difflm_core.models import LeaveOneOut
+from difflm_core.models import LeaveOneOut, WithOwnEvidence
 from difflm_core.objectives import elbo_weights
 from difflm_core.processes import DiscreteProcess, HybridSchedule, hybrid
 from difflm_core.samplers import Sample, sample_discrete, self_correct
-from difflm_core.studies.gidd_sweep import WithOwnToken
 
 # 9.1 wrong_share(t, p_u, V)
 
@@ -314,5 +313,5 @@ def test_the_careful_editor_is_the_posterior():
     x = LANGUAGE.sample(4, generator=torch.Generator().manual_seed(0))
     t = torch.full((4,), 0.05)
     posterior = LANGUAGE.denoiser(PROCESS)
-    ours = WithOwnToken(LeaveOneOut(posterior, PROCESS), PROCESS).hidden(x, t).softmax(-1)
+    ours = WithOwnEvidence(LeaveOneOut(posterior, PROCESS), PROCESS).hidden(x, t).softmax(-1)
     assert torch.allclose(ours, posterior(x, t).softmax(-1), atol=1e-6)

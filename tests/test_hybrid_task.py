@@ -11,7 +11,6 @@ from difflm_core.models import Transformer, TransformerConfig
 from difflm_core.objectives import gidd_nelbo_warped, masked_nelbo
 from difflm_core.processes import hybrid, masked
 from difflm_core.training import RECIPES, Hybrid, Weights, train
-from difflm_core.training.report import samplers
 from difflm_core.training.resume import differences, plain
 
 MODEL = Transformer(TransformerConfig(V=11, length=8, width=16, layers=1, heads=2))
@@ -49,7 +48,7 @@ def test_it_trains_samples_and_says_so():
     bounds = [row["bound"] for row in run.history]
     assert bounds[-1] < bounds[0] and bounds[-1] > toy_language().entropy() / toy_language().length
     assert recipe.task.sample(run.model, (2, 12), seeded()).tokens.max() < toy_language().V
-    labels = [label for label, _ in samplers(recipe, run.model, (2, 12), seeded())]
+    labels = [label for label, _ in recipe.task.samplers(run.model, (2, 12), seeded())]
     assert labels == [f"posterior, T = {T}" for T in (2, 4, 8, 16, 64)]
 
 

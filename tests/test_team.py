@@ -1,6 +1,7 @@
 """Several processes, and several micro-batches, train as one does: same losses, gradients, bounds, one checkpoint."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def draws(B, generator):
         torch.rand(B, 3, generator=generator),
         torch.randn((B, 2, 2), generator=generator, dtype=torch.float64),
         torch.randint(7, (B, 5), generator=generator),
+        torch.rand(B * 3, 2, generator=generator).view(B, 3, 2),  # rows cut into blocks
         batch_times(torch.zeros(B, 1), generator),
         torch.rand(1, generator=generator).expand(B),
     )
@@ -125,14 +127,23 @@ def test_bf16_is_near_and_keeps_float32_weights(tmp_path):
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in low.model.parameters())
 
 
-@pytest.mark.slow
-def test_compiled_is_the_same(tmp_path):
-    """Compiled blocks, also while the noise of a part is drawn; the checkpoint has the usual names."""
+def compiled_is_the_same():
     recipe = engine(TINY, accumulate=2)
     usual, compiled = State(recipe), State(engine(TINY, accumulate=2, compile=True))
     for _ in range(2):
         assert compiled.gradient() == pytest.approx(usual.gradient(), rel=1e-5)
     assert compiled.model.state_dict().keys() == usual.model.state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="torch.compile needs a C++ compiler")
+def test_compiled_is_the_same():
+    """Compiled blocks, also while the noise of a part is drawn; the checkpoint has the usual names. In a Python of its
+    own: the compiler imports setuptools, which refuses to work where somebody has imported distutils before.
+    """
+    work = "import test_team; test_team.compiled_is_the_same()"
+    done = subprocess.run([sys.executable, "-c", work], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_cannot_be_dealt_is_refused(monkeypatch):

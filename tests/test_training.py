@@ -29,6 +29,7 @@ from difflm_core.evaluation import Estimate
 from difflm_core.samplers import Sample
 from difflm_core.training import (
     Autoregressive,
+    Block,
     EmbeddingDiffusion,
     Hybrid,
     Masked,
@@ -64,6 +65,7 @@ def recipes(text):
         "bpe": on_text(text, bpe=300),
         "hybrid noise": replace(TINY, task=Hybrid()),
         "vectors, dropout": replace(TINY, task=EmbeddingDiffusion(D=4, T=20, steps=5), size=replace(SIZE, dropout=0.2)),
+        "blocks": replace(TINY, task=Block(3)),
         "passes": replace(on_text(text), batch_size=500),  # several shuffled passes in twelve steps
     }
 

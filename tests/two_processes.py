@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tiny_runs import SIZE, TINY, at_call
 
-from difflm_core.training import Autoregressive, EmbeddingDiffusion, Hybrid, Masked, Recipe, ToyLanguage, train
+from difflm_core.training import Autoregressive, Block, EmbeddingDiffusion, Hybrid, Masked, Recipe, ToyLanguage, train
 from difflm_core.training.loop import evaluate
 from difflm_core.training.state import State
 
@@ -20,6 +20,7 @@ RECIPES = {
     "masked": replace(TINY, data=UNEVEN),
     "twin": replace(TINY, data=UNEVEN, task=Autoregressive()),
     "hybrid, time": replace(TINY, data=UNEVEN, task=Hybrid(), size=replace(SIZE, time_conditioning=True)),
+    "blocks": replace(TINY, data=UNEVEN, task=Block(3)),
     "vectors": replace(TINY, data=UNEVEN, task=EmbeddingDiffusion(D=4, T=20, steps=5, self_conditioning=True)),
 }
 DROPOUT = replace(TINY, size=replace(SIZE, dropout=0.2))

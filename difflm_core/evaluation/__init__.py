@@ -4,7 +4,13 @@ from difflm_core.evaluation.bleu import bleu
 from difflm_core.evaluation.detection import Detection, auroc, detection
 from difflm_core.evaluation.diversity import distinct_in_texts, diversity, length_histogram, repeated, word_counts
 from difflm_core.evaluation.exact_orders import order_nll
-from difflm_core.evaluation.generation import GenerationReport, distinct_n, judge_samples, unigram_entropy
+from difflm_core.evaluation.generation import (
+    GenerationReport,
+    distinct_n,
+    judge_samples,
+    position_entropy,
+    unigram_entropy,
+)
 from difflm_core.evaluation.judge import Judgement, encoder_features, judge_features, judge_texts
 from difflm_core.evaluation.likelihood import Estimate, estimate_nelbo
 from difflm_core.evaluation.mauve import Mauve, mauve
@@ -16,6 +22,6 @@ __all__ = [
     "Between", "Detection", "Estimate", "GenerationReport", "Judgement", "Mauve", "TextReport", "TrainingTexts",
     "auroc", "bleu", "decode_noisy", "detection", "distinct_in_texts", "distinct_n", "diversity",
     "encoder_features", "estimate_nelbo", "interpolate", "judge_features", "judge_samples", "judge_texts",
-    "length_histogram", "mauve", "order_nll", "repeated", "shuffle_words", "text_report", "unigram_entropy",
-    "word_counts",
+    "length_histogram", "mauve", "order_nll", "position_entropy", "repeated", "shuffle_words", "text_report",
+    "unigram_entropy", "word_counts",
 ]  # fmt: skip

@@ -66,6 +66,14 @@ def unigram_entropy(tokens: Int[Tensor, "B L"]) -> float:
     return torch.special.entr(counts / tokens.shape[1]).sum(1).mean().item()
 
 
+def position_entropy(tokens: Int[Tensor, "B L"], V: int) -> float:
+    """Entropy (nats) of the V tokens used at a position over all samples, averaged over positions: whether different
+    samples differ. Compare at equal count only.
+    """
+    used = torch.nn.functional.one_hot(tokens, V).double().mean(0)  # (L, V)
+    return torch.special.entr(used).sum(-1).mean().item()
+
+
 def distinct_n(tokens: Int[Tensor, "B L"], n: int) -> float:
     """Distinct n-grams over all n-grams of all samples (Li et al. 2016). It falls with the number of samples: compare
     at equal count only.

@@ -18,7 +18,7 @@ from difflm_core.models.latent_classifier import LatentClassifier
 from difflm_core.models.latent_decoder import DecoderConfig, LatentDecoder, PrefixDecoder
 from difflm_core.models.latent_denoiser import LatentConfig, LatentDenoiser, by_level
 from difflm_core.models.ld4lg import LD4LG
-from difflm_core.models.leave_one_out import LeaveOneOut, leave_one_out
+from difflm_core.models.leave_one_out import LeaveOneOut, WithOwnEvidence, leave_one_out, with_own_evidence
 from difflm_core.models.masked_encoder import FrozenEncoder, MaskedEncoder
 from difflm_core.models.perceiver import PerceiverConfig, Reconstruction, Resampler, on_sphere
 from difflm_core.models.planner import Planner, PlannerConfig, code_kl, draw_codes
@@ -47,6 +47,6 @@ __all__ = [
     "MaskedEncoder", "PerceiverBlock", "PerceiverConfig", "Planner", "PlannerConfig", "PrefixDecoder",
     "Reconstruction", "Resampler", "SelfBlock", "Standardise", "TEncDM", "TokenDecoderConfig", "Transformer",
     "TransformerConfig", "TransformerDecoder", "UNet1d", "UNet1dConfig", "VectorConfig", "VectorTransformer",
-    "by_level", "code_kl", "draw_codes", "leave_one_out", "load_encoder", "load_judge", "on_sphere",
-    "self_conditioned", "until_end",
+    "WithOwnEvidence", "by_level", "code_kl", "draw_codes", "leave_one_out", "load_encoder", "load_judge",
+    "on_sphere", "self_conditioned", "until_end", "with_own_evidence",
 ]  # fmt: skip

@@ -26,11 +26,23 @@ def leave_one_out(
         return torch.where(evidence > 0, logits - evidence.log(), logits)
     if not process.has_uniform:
         return logits
+    return add_own_evidence(logits, process, z_t, t, -1)
+
+
+def with_own_evidence(
+    logits: Float[Tensor, "B L V"], process: DiscreteProcess, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]
+) -> Float[Tensor, "B L V"]:
+    """The way back, for processes with random tokens: logits of p(x_i | z_t) from those of p(x_i | z without z_i)."""
+    return add_own_evidence(logits, process, z_t, t, 1)
+
+
+def add_own_evidence(logits, process: DiscreteProcess, z_t, t, sign: int) -> Float[Tensor, "B L V"]:
+    """Add sign times log q_t(z_i | x_i), up to a constant: it differs at the token that is seen; masks say nothing."""
     alpha, _, uniform_mass = process.masses(inside(t))
     gain = torch.log1p(alpha * process.V / uniform_mass)  # log q(z | z) - log q(z | v) for v != z
     gain = torch.where(z_t == process.mask_id, 0, gain[:, None]).to(logits.dtype)  # (B, L)
     own = z_t.clamp_max(process.V - 1)[..., None]
-    return logits.scatter_add(-1, own, -gain[..., None])
+    return logits.scatter_add(-1, own, sign * gain[..., None])
 
 
 class LeaveOneOut:
@@ -51,3 +63,10 @@ class LeaveOneOut:
 
     def __call__(self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
         return self.logits(self.hidden(z_t, t))
+
+
+class WithOwnEvidence(LeaveOneOut):
+    """The way back: a `Denoiser` of p(x_i | z_t) around one that says what the other positions say."""
+
+    def hidden(self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
+        return with_own_evidence(self.denoiser.logits(self.denoiser.hidden(z_t, t)), self.process, z_t, t)

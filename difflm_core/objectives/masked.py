@@ -37,8 +37,7 @@ def masked_nelbo(
     is unbiased.
     """
     z_t = process.corrupt(x, t, generator)
-    weight = -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))  # (B,), infinite at t = 0: nothing is masked
-    return weighted_cross_entropy(process, denoiser, x, z_t, t, weight)
+    return weighted_cross_entropy(process, denoiser, x, z_t, t, bound_weight(process, t))
 
 
 def masked_nelbo_discrete(
@@ -90,6 +89,11 @@ def masked_nelbo_by_count(
     z_n = torch.where(u <= level, process.mask_id, x)
     level = level[:, 0].to(t.dtype)
     return weighted_cross_entropy(process, denoiser, x, z_n, time_of(process.schedule, 1 - level), L / n.to(t.dtype))
+
+
+def bound_weight(process: DiscreteProcess, t: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+    """-alpha'(t) / (1 - alpha_t): the weight of a mask's cross-entropy; infinite at t = 0, where nothing is masked."""
+    return -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))
 
 
 def weighted_cross_entropy(process, denoiser, x, z_t, t, weight: Float[Tensor, "B"]) -> Float[Tensor, "B L"]:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from difflm_core.models import Denoiser
-from difflm_core.objectives.masked import weighted_cross_entropy
+from difflm_core.objectives.masked import bound_weight, weighted_cross_entropy
 from difflm_core.processes import DiscreteProcess, time_of
 from difflm_core.processes.schedules import check_times
 
@@ -33,8 +33,7 @@ def answer_nelbo(
     """
     check_answer(x, answer)
     z_t = torch.where(answer, process.corrupt(x, t, generator), x)
-    weight = -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))  # (B,)
-    return weighted_cross_entropy(process, denoiser, x, z_t, t, weight)
+    return weighted_cross_entropy(process, denoiser, x, z_t, t, bound_weight(process, t))
 
 
 def answer_nelbo_by_count(

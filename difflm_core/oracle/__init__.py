@@ -6,6 +6,7 @@ from difflm_core.oracle.gaussian import GaussianMixture, gaussian_data
 from difflm_core.oracle.grammar_labels import feature_value
 from difflm_core.oracle.grammar_rules import broken_rules
 from difflm_core.oracle.hmm import HiddenMarkovLanguage
+from difflm_core.oracle.perfect_reader import PerfectReader
 from difflm_core.oracle.recoverable import Recoverable, UselessSteps, guessed_blind, recoverable, useless_steps
 from difflm_core.oracle.slot_grammar import Grammar, Slot, build_language
 
@@ -16,6 +17,7 @@ __all__ = [
     "Grammar",
     "HiddenMarkovLanguage",
     "MatrixEvidence",
+    "PerfectReader",
     "Recoverable",
     "Slot",
     "UselessSteps",

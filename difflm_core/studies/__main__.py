@@ -6,9 +6,8 @@ import sys
 
 import difflm_core.studies as studies
 
-NAMES = sorted(
-    m.name for m in pkgutil.iter_modules(studies.__path__) if m.name not in ("__main__", "store", "ladder_losses")
-)
+NOT_STUDIES = ("__main__", "store", "toy_quality", "ladder_losses")
+NAMES = sorted(m.name for m in pkgutil.iter_modules(studies.__path__) if m.name not in NOT_STUDIES)
 
 
 def main(chosen: list[str]) -> int:

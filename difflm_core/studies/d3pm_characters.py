@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.evaluation import estimate_nelbo
-from difflm_core.models import Transformer, TransformerConfig
+from difflm_core.models import Transformer, TransformerConfig, with_own_evidence
 from difflm_core.objectives import d3pm_hybrid_loss, d3pm_nelbo, stratified_times
 from difflm_core.objectives.d3pm import grid_step
 from difflm_core.objectives.d3pm_terms import prior_kl, reverse_kl
@@ -123,15 +123,6 @@ def loss(variant: Variant, model, x: Int[Tensor, "B L"], t: Float[Tensor, "B"], 
     logits = with_own_evidence(model.logits(h), process, z_t, t)
     cross_entropy = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
     return (prior_kl(process, x) + T * (term + variant.lam * cross_entropy)).to(term.dtype)
-
-
-def with_own_evidence(
-    logits: Float[Tensor, "B L V"], process, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]
-) -> Float[Tensor, "B L V"]:
-    """p(x_i | z_t without z_i) times q(z_i | x_i), for uniform noise: logits of p(x_i | z_t)."""
-    alpha, _, uniform_mass = process.masses(t)
-    gain = torch.log1p(alpha * process.V / uniform_mass).to(logits.dtype)  # log q(z | z) - log q(z | v) for v != z
-    return logits.scatter_add(-1, z_t[..., None], gain[:, None, None].expand(*z_t.shape, 1))
 
 
 def batches(seed: int) -> Iterator[Int[Tensor, "B L"]]:

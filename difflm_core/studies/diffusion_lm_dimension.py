@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from difflm_core.data import language_batches, toy_language
@@ -21,7 +20,7 @@ from difflm_core.models.vector_transformer import VectorConfig, VectorTransforme
 from difflm_core.objectives.diffusion_lm import diffusion_lm_loss
 from difflm_core.objectives.diffusion_lm_bound import diffusion_lm_nelbo
 from difflm_core.objectives.times import stratified_times
-from difflm_core.oracle.evidence import EmbeddingEvidence
+from difflm_core.oracle import PerfectReader
 from difflm_core.processes import LinearBeta, Sqrt, time_of
 from difflm_core.processes.floored import Floored
 from difflm_core.samplers import sample_gaussian
@@ -100,50 +99,12 @@ def training_loss(model: DiffusionLM, x: Tensor, generator: torch.Generator) -> 
     return diffusion_lm_loss(model, x, t, generator, SETTINGS["T"]).as_code.mean()
 
 
-class OwnNoise:
-    """The exact evidence about words under this model's embeddings: noise of the start and of the walk together.
-
-    z_t = sqrt(alpha) (e + sigma_0 eps) + sqrt(1 - alpha) eps' has the variance alpha sigma_0^2 + 1 - alpha around
-    sqrt(alpha) e, hence 1 + alpha sigma_0^2 in all where e has 1: divided by its root it is variance-preserving again.
-    """
-
-    def __init__(self, model: DiffusionLM):
-        self.model, self.V = model, model.V
-        self.inner = EmbeddingEvidence(model.embedding, self)
-
-    def alpha(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-        alpha = self.model.process.schedule.alpha(t)
-        return alpha / (1 + alpha * self.model.sigma_0**2)
-
-    def log_evidence(self, z_t: Float[Tensor, "B L D"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
-        alpha = self.model.process.schedule.alpha(t.double())
-        scale = (1 + alpha * self.model.sigma_0**2).sqrt()
-        return self.inner.log_evidence(z_t.double() / scale[:, None, None], t)
-
-
-class PerfectReader:
-    """What a perfect network would answer for this model's embeddings: p(w_i | z_t) and E[x_0 | z_t], exactly."""
-
-    def __init__(self, model: DiffusionLM, language=None):
-        self.model, self.language, self.noise = model, language or toy_language(), OwnNoise(model)
-
-    def words(self, z_t: Float[Tensor, "B L D"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
-        return self.language.posterior(z_t, t, self.noise)
-
-    def x_hat(self, z_t: Float[Tensor, "B L D"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L D"]:
-        mean = (self.words(z_t, t) @ self.model.embedding.detach().double()).to(z_t.dtype)  # E[Emb(w) | z_t]
-        alpha = self.model.process.schedule.alpha(t)[:, None, None]
-        start = alpha * self.model.sigma_0**2
-        # of what z_t has besides sqrt(alpha) Emb(w), this share is the start's noise, the rest the walk's
-        return mean + start / (start + 1 - alpha) * (z_t / alpha.sqrt().clamp_min(1e-6) - mean)
-
-
 @torch.no_grad()
 def readings(model: DiffusionLM, sentences: int) -> dict:
     """Shares of words read right from noisy texts: by the network in one call, and by the exact posterior."""
     language, generator = toy_language(), torch.Generator().manual_seed(4321)
     x = language.sample(sentences, generator=generator)
-    perfect, length2 = PerfectReader(model), model.embedding.square().sum(-1).mean().item()
+    perfect, length2 = PerfectReader(model, toy_language()), model.embedding.square().sum(-1).mean().item()
     times, read, best = [], [], []
     for signal in SETTINGS["signals"]:
         alpha = torch.tensor([signal / (signal + length2)], dtype=torch.float64)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from difflm_core.data import toy_language
-from difflm_core.evaluation import distinct_n, estimate_nelbo, unigram_entropy
+from difflm_core.evaluation import distinct_n, estimate_nelbo
 from difflm_core.models import Transformer, TransformerConfig
 from difflm_core.models.diffusion_lm import DiffusionLM
 from difflm_core.models.unet1d import UNet1d, UNet1dConfig
@@ -21,6 +21,7 @@ from difflm_core.models.vector_transformer import VectorConfig, VectorTransforme
 from difflm_core.objectives import masked_nelbo, masked_nelbo_by_count, stratified_times
 from difflm_core.objectives.diffusion_lm import diffusion_lm_loss
 from difflm_core.objectives.diffusion_lm_bound import diffusion_lm_nelbo
+from difflm_core.oracle import PerfectReader
 from difflm_core.processes import masked
 from difflm_core.samplers import (
     Sample,
@@ -31,7 +32,8 @@ from difflm_core.samplers import (
 )
 from difflm_core.samplers.diffusion_lm import sample_diffusion_lm
 from difflm_core.studies import store
-from difflm_core.studies.diffusion_lm_dimension import PerfectReader, fit
+from difflm_core.studies.diffusion_lm_dimension import fit
+from difflm_core.studies.toy_quality import quality
 
 SETTINGS = {
     "D": 16,
@@ -128,19 +130,7 @@ def followed(model, loss, steps: int, seed: int, look: Look) -> tuple[torch.nn.M
 
 def variety(tokens: Int[Tensor, "B L"]) -> dict:
     """Figures that fall when a sampler prefers the usual; they depend on the number of sentences."""
-    language = toy_language()
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    good = language.grammatical(tokens)
-    enough = int(good.sum()) >= 20
-    return {
-        "grammatical": good.double().mean().item(),
-        # nats per sentence by which the grammatical ones are likelier than true sentences; 0 is right
-        "log_prob_gap": language.log_prob(tokens[good]).mean().item() + language.entropy() if enough else None,
-        "entropy": unigram_entropy(tokens),
-        "spread": torch.special.entr(used).sum(-1).mean().item(),
-        **{f"distinct_{n}": distinct_n(tokens, n) for n in (1, 2, 3)},
-        "distinct": len(tokens.unique(dim=0)) / len(tokens),
-    }
+    return {**quality(tokens, least=20), **{f"distinct_{n}": distinct_n(tokens, n) for n in (1, 2, 3)}}
 
 
 def qualities(model: DiffusionLM, seed: int) -> list[dict]:
@@ -159,7 +149,7 @@ def exact_qualities(model: DiffusionLM, seed: int) -> list[dict]:
     """The same sampler with a perfect network, E[x_0 | z_t] for this model's embeddings: what is then wrong is the
     sampler's.
     """
-    perfect = PerfectReader(model)
+    perfect = PerfectReader(model, toy_language())
     rows = []
     for T in SETTINGS["exact_steps"]:
         generator, shape = torch.Generator().manual_seed(seed), (SETTINGS["exact_samples"], model.length, model.D)
@@ -215,14 +205,13 @@ def read(model: DiffusionLM) -> float:
     return torch.stack(right).mean().item()
 
 
+def told(row: dict) -> str:
+    shown = row["curve"][-1] if "curve" in row else {key: row[key] for key in ("bound", "read", "grammatical")}
+    return f"{row['network']:20} {shown}"
+
+
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            shown = row["curve"][-1] if "curve" in row else {key: row[key] for key in ("bound", "read", "grammatical")}
-            print(f"seed {seed}   {row['network']:20} {shown}", flush=True)
-    store.save("diffusion_lm_drawbacks", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("diffusion_lm_drawbacks", SETTINGS, SEEDS, run, told)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and the language: the set of sentences with a broken rule has probability 0 in o
 sentence, over the others) is above 0 where a sampler prefers the usual.
 """
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -37,7 +36,7 @@ from difflm_core.samplers import (
     threshold,
 )
 from difflm_core.studies import store
-from difflm_core.studies.star_samplers import quality
+from difflm_core.studies.toy_quality import quality
 
 SETTINGS = {"samples": 512, "steps": [2, 4, 8, 16, 32], "p_uniform": 0.2, "D": 64, "d": 9.0}
 SEEDS = (0, 1, 2)
@@ -126,21 +125,18 @@ def run(seed: int):
 
 
 def judged(sample: Sample) -> dict:
-    figures = quality(sample)
-    return {"broken": 1 - figures.pop("grammatical"), **figures}
+    figures = quality(sample.tokens)
+    calls = sample.network_calls.double().mean().item()
+    return {"broken": 1 - figures.pop("grammatical"), **figures, "network_calls": calls}
+
+
+def told(row: dict) -> str:
+    name = f"{row['sampler']:20} {row.get('steps', ''):>3}"
+    return f"{name}   broken {row['broken']:.3f}   calls {row['network_calls']:.1f}"
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(
-                f"seed {seed}   {row['sampler']:20} {row.get('steps', ''):>3}   broken {row['broken']:.3f}   "
-                f"calls {row['network_calls']:.1f}",
-                flush=True,
-            )
-    store.save("exact_samplers", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("exact_samplers", SETTINGS, SEEDS, run, told)
 
 
 if __name__ == "__main__":

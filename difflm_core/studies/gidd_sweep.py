@@ -8,15 +8,16 @@ import time
 from dataclasses import asdict
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from difflm_core.data import toy_language
-from difflm_core.evaluation import estimate_nelbo, unigram_entropy
-from difflm_core.models import LeaveOneOut
+from difflm_core.evaluation import estimate_nelbo
+from difflm_core.models import LeaveOneOut, WithOwnEvidence
 from difflm_core.processes import hybrid
 from difflm_core.samplers import sample_discrete, self_correct
 from difflm_core.studies import store
+from difflm_core.studies.toy_quality import quality
 from difflm_core.training import Hybrid, Recipe, Size, ToyLanguage, Weights, train
 
 SETTINGS = {
@@ -37,23 +38,6 @@ SETTINGS = {
 SEEDS = (0, 1, 2)
 
 
-class WithOwnToken:
-    """p(x_i | z_t) from a network that says what the other positions say: its own token's chance is multiplied in."""
-
-    def __init__(self, denoiser, process):
-        self.denoiser, self.process, self.V = denoiser, process, denoiser.V
-
-    def hidden(self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"]) -> Float[Tensor, "B L V"]:
-        """Logits, for texts without masks."""
-        alpha, _, uniform_mass = self.process.masses(t)
-        logits = self.denoiser.logits(self.denoiser.hidden(z_t, t))
-        gain = torch.log1p(alpha * self.V / uniform_mass).to(logits.dtype)  # log q(z | z) - log q(z | v) for v != z
-        return logits.scatter_add(-1, z_t[..., None], gain[:, None, None].expand(*z_t.shape, 1))
-
-    def logits(self, h: Float[Tensor, "*N V"]) -> Float[Tensor, "*N V"]:
-        return h
-
-
 def recipe_of(p_uniform: float, weights: Weights, seed: int) -> Recipe:
     steps = SETTINGS["train_steps"]
     task, size = Hybrid(p_uniform, weights), Size(time_conditioning=True)
@@ -72,19 +56,9 @@ def bound_of(p_uniform: float, model) -> dict:
     return {"bound": estimate.mean, "standard_error": estimate.standard_error, "exact": exact}
 
 
-def quality(tokens: Int[Tensor, "B L"]) -> dict:
-    """Figures that belong together: a sampler that breaks less may only have become narrower."""
-    language = toy_language()
-    good = language.grammatical(tokens)
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    return {
-        "broken": 1 - good.double().mean().item(),
-        # nats per sentence by which the grammatical ones are likelier than true sentences; 0 is right
-        "log_prob_gap": language.log_prob(tokens[good]).mean().item() + language.entropy() if good.any() else None,
-        "entropy": unigram_entropy(tokens),  # within a sentence
-        "spread": torch.special.entr(used).sum(-1).mean().item(),  # of the words used at a position, over sentences
-        "distinct": len(tokens.unique(dim=0)) / len(tokens),
-    }
+def judged(tokens: Int[Tensor, "B L"]) -> dict:
+    figures = quality(tokens)
+    return {"broken": 1 - figures.pop("grammatical"), **figures}
 
 
 def drafts_by_steps(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
@@ -92,7 +66,7 @@ def drafts_by_steps(process, denoiser, samples: int, seed: int) -> dict[str, dic
     shape, results = (samples, toy_language().length), {}
     for T in SETTINGS["steps"]:
         sample = sample_discrete(process, denoiser, T, shape, generator=torch.Generator().manual_seed(seed))
-        results[str(T)] = quality(sample.tokens) | {"network_calls": sample.network_calls.double().mean().item()}
+        results[str(T)] = judged(sample.tokens) | {"network_calls": sample.network_calls.double().mean().item()}
     return results
 
 
@@ -107,9 +81,9 @@ def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
     trust = process if process.has_uniform else hybrid(process.V, SETTINGS["weighted_at"])
     editors = {
         "others": (denoiser, SETTINGS["t0"]),
-        "with own token": (WithOwnToken(denoiser, trust), SETTINGS["t0_with_own_token"]),
+        "with own token": (WithOwnEvidence(denoiser, trust), SETTINGS["t0_with_own_token"]),
     }
-    results = {"before": quality(draft)}
+    results = {"before": judged(draft)}
     for name, (editor, t0) in editors.items():
         out, harm = (
             self_correct(
@@ -118,12 +92,12 @@ def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
             )
             for text in (draft, truth)
         )  # fmt: skip
-        results[name] = quality(out.tokens) | {
+        results[name] = judged(out.tokens) | {
             "self_accuracy_before": out.self_accuracy[0].mean().item(),
             "self_accuracy_after": out.self_accuracy[-1].mean().item(),
             "changes": out.changes.double().mean().item(),
             "network_calls": out.network_calls.double().mean().item(),
-            "true_broken": quality(harm.tokens)["broken"],
+            "true_broken": judged(harm.tokens)["broken"],
             "true_changes": harm.changes.double().mean().item(),
         }
     return results

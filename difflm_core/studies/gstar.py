@@ -8,12 +8,11 @@ import time
 from dataclasses import asdict
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from difflm_core.data import toy_language
 from difflm_core.data.batches import language_batches
-from difflm_core.evaluation import unigram_entropy
 from difflm_core.models import ErrorPredictor, Transformer
 from difflm_core.samplers import (
     Rule,
@@ -32,6 +31,7 @@ from difflm_core.samplers import (
     steps_for_calls,
 )
 from difflm_core.studies import store
+from difflm_core.studies.toy_quality import quality
 from difflm_core.training.course import course_checkpoint
 from difflm_core.training.error_predictor import train_error_predictor
 from difflm_core.training.error_report import doubt, evaluate_error_predictor, rescored_probability
@@ -57,21 +57,6 @@ WAYS = {
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def quality(tokens: Int[Tensor, "B L"]) -> dict:
-    """Right sentences, and whether they are as various as those of the language."""
-    language = toy_language()
-    good = language.grammatical(tokens)
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    return {
-        "grammatical": good.double().mean().item(),
-        # nats per sentence by which the grammatical ones are likelier than true sentences; 0 is right
-        "log_prob_gap": language.log_prob(tokens[good]).mean().item() + language.entropy() if good.any() else None,
-        "entropy": unigram_entropy(tokens),  # within a sentence
-        "spread": torch.special.entr(used).sum(-1).mean().item(),  # of the words used at a position, over sentences
-        "distinct": len(tokens.unique(dim=0)) / len(tokens),
-    }
 
 
 def trained(way: str, denoiser: Transformer, seed: int) -> tuple[ErrorPredictor, dict]:
@@ -169,12 +154,7 @@ def run(seed: int):
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(f"seed {seed} {told(row)}   ({time.perf_counter() - started:.0f} s)", flush=True)
-    store.save("gstar", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("gstar", SETTINGS, SEEDS, run, told)
 
 
 def told(row: dict) -> str:

@@ -215,16 +215,11 @@ def run(seed: int):
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(f"{time.perf_counter() - started:4.0f} s", shown(runs[-1]), flush=True)
-    store.save("guided_control", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("guided_control", SETTINGS, SEEDS, run, told)
 
 
-def shown(row: dict) -> dict:
-    return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
+def told(row: dict) -> str:
+    return str({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ which a part is hidden; then both are frozen for all bottlenecks. Four questions
     guidance     the share of texts of the class that was asked for, and what it costs
 """
 
-import time
 from collections.abc import Iterator
 
 import torch
@@ -33,7 +32,7 @@ from difflm_core.processes import GaussianProcess, ShiftedCosine, masked
 from difflm_core.samplers import ancestral_step, large_step, sample_latents, write_texts
 from difflm_core.samplers.gaussian import at
 from difflm_core.studies import store
-from difflm_core.studies.gstar import quality
+from difflm_core.studies.toy_quality import quality
 from difflm_core.training import (
     States,
     corrupted,
@@ -199,12 +198,7 @@ def run(seed: int) -> Iterator[dict]:
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(f"seed {seed} {told(row)}   ({time.perf_counter() - started:.0f} s)", flush=True)
-    store.save("ld4lg", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("ld4lg", SETTINGS, SEEDS, run, told)
 
 
 def told(row: dict) -> str:

@@ -10,7 +10,6 @@ that 1 / 12 trains the bound, whose floor, the entropy of the language, is exact
     plan         diffusion on the codes: quality by steps, a class by guidance, coarse to fine, AuBLEU
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -36,7 +35,7 @@ from difflm_core.oracle.grammar_labels import feature_value
 from difflm_core.processes import GaussianProcess, ShiftedCosine, uniform
 from difflm_core.samplers import ddim_step, sample_latents, write_texts, write_trajectory
 from difflm_core.studies import store
-from difflm_core.studies.gstar import quality
+from difflm_core.studies.toy_quality import quality
 from difflm_core.training import States, corrupted, train_planner, train_planner_denoiser
 from difflm_core.training.course import course_checkpoint
 
@@ -199,12 +198,7 @@ def run(seed: int) -> Iterator[dict]:
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(f"seed {seed} {told(row)}   ({time.perf_counter() - started:.0f} s)", flush=True)
-    store.save("planner", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("planner", SETTINGS, SEEDS, run, told)
 
 
 def told(row: dict) -> str:

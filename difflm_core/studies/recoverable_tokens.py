@@ -4,8 +4,6 @@ Random embeddings of the toy language, of unit variance per coordinate (what a v
 their squared length grows with D) and of unit length. About 3 minutes on one core.
 """
 
-import time
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -57,18 +55,17 @@ def run(seed: int):
             }
 
 
+def told(row: dict) -> str:
+    useless = row["useless"]
+    return (
+        f"D {row['D']:3} {row['scale']:13} {row['schedule']:16} "
+        f"too easy {useless['too_easy']:.3f}   too noisy {useless['too_noisy']:.3f}"
+    )
+
+
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(
-                f"seed {seed}   D {row['D']:3} {row['scale']:13} {row['schedule']:16} "
-                f"too easy {row['useless']['too_easy']:.3f}   too noisy {row['useless']['too_noisy']:.3f}",
-                flush=True,
-            )
     settings = {**SETTINGS, "guessed_blind": guessed_blind(toy_language())}
-    store.save("recoverable_tokens", settings, runs, time.perf_counter() - started)
+    store.over_seeds("recoverable_tokens", settings, SEEDS, run, told)
 
 
 if __name__ == "__main__":

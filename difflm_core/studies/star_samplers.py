@@ -5,12 +5,9 @@ wrong with the sentences is the sampler's doing: the share that is grammatical, 
 they are (a positive gap means that the sampler prefers the usual), and how varied. About 6 minutes on one core.
 """
 
-import time
-
 import torch
 
 from difflm_core.data import toy_language
-from difflm_core.evaluation import unigram_entropy
 from difflm_core.processes import masked
 from difflm_core.samplers import (
     Rule,
@@ -31,6 +28,7 @@ from difflm_core.samplers import (
     star_plus,
 )
 from difflm_core.studies import store
+from difflm_core.studies.toy_quality import quality
 
 SETTINGS = {"samples": 512, "steps": [2, 4, 8, 16, 32], "t_on": [0.1, 0.2, 0.3, 0.5, 0.7]}
 SEEDS = (0, 1, 2)
@@ -53,50 +51,36 @@ def rules() -> dict[str, Rule]:
     return named
 
 
-def quality(sample: Sample) -> dict:
-    """Figures of one sampler at one number of steps, all exact but for the finite number of samples."""
-    language, x = toy_language(), sample.tokens
-    good = language.grammatical(x)
-    gap = language.log_prob(x[good]).mean().item() + language.entropy() if bool(good.any()) else None
-    return {
-        "grammatical": good.double().mean().item(),
-        "log_prob_gap": gap,  # nats per sentence, over the grammatical ones; 0 for true sentences
-        "entropy": unigram_entropy(x),
-        "distinct": len(x.unique(dim=0)) / len(x),
-        "network_calls": sample.network_calls.double().mean().item(),
-    }
+def judged(sample: Sample) -> dict:
+    return {**quality(sample.tokens), "network_calls": sample.network_calls.double().mean().item()}
 
 
 def run(seed: int):
     """One dict per sampler and number of steps."""
     denoiser = toy_language().denoiser(masked(toy_language().V))
     shape, generator = (SETTINGS["samples"], toy_language().length), torch.Generator().manual_seed(seed)
-    yield {"sampler": "first-hitting", **quality(sample_masked(denoiser, first_hitting(), shape, generator=generator))}
-    yield {"sampler": "true sentences", **quality(truth(shape[0], generator))}
+    yield {"sampler": "first-hitting", **judged(sample_masked(denoiser, first_hitting(), shape, generator=generator))}
+    yield {"sampler": "true sentences", **judged(truth(shape[0], generator))}
     for T in SETTINGS["steps"]:
         for name, plan in (("ancestral", ancestral(T)), ("confidence", confidence(T))):
             sample = sample_masked(denoiser, plan, shape, generator=generator)
-            yield {"sampler": name, "steps": T, **quality(sample)}
+            yield {"sampler": name, "steps": T, **judged(sample)}
         for name, rule in rules().items():
             sample = sample_remasking(denoiser, rule, T, shape, generator=generator)
-            yield {"sampler": name, "steps": T, **quality(sample)}
+            yield {"sampler": name, "steps": T, **judged(sample)}
 
 
 def truth(n: int, generator: torch.Generator) -> Sample:
     return Sample(toy_language().sample(n, generator=generator), torch.zeros(n, dtype=torch.long))
 
 
+def told(row: dict) -> str:
+    name = f"{row['sampler']:22} {row.get('steps', ''):>3}"
+    return f"{name}   grammatical {row['grammatical']:.3f}   calls {row['network_calls']:.1f}"
+
+
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(
-                f"seed {seed}   {row['sampler']:22} {row.get('steps', ''):>3}   grammatical {row['grammatical']:.3f}   "
-                f"calls {row['network_calls']:.1f}",
-                flush=True,
-            )
-    store.save("star_samplers", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("star_samplers", SETTINGS, SEEDS, run, told)
 
 
 if __name__ == "__main__":

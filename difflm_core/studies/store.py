@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -30,6 +31,18 @@ def save(name: str, settings: dict, runs: list[dict], seconds: float) -> Path:
     os.replace(part, path)
     print(f"wrote lessons/results/{path.name} ({len(runs)} runs, {seconds:.0f} s)")
     return path
+
+
+def over_seeds(
+    name: str, settings: dict, seeds: Iterable[int], run: Callable[[int], Iterable[dict]], told: Callable[[dict], str]
+) -> Path:
+    """A study made of rows: take those of `run(seed)` for every seed, say each as it comes (`told(row)`), save all."""
+    started, runs = time.perf_counter(), []
+    for seed in seeds:
+        for row in run(seed):
+            runs.append({"seed": seed, **row})
+            print(f"{time.perf_counter() - started:5.0f} s   seed {seed}   {told(row)}", flush=True)
+    return save(name, settings, runs, time.perf_counter() - started)
 
 
 def finished(run):

@@ -67,7 +67,7 @@ def main() -> None:
                 "samplers": {},
             }
             generator = torch.Generator().manual_seed(seed)
-            if recipe.task.causal:
+            if model.config.causal:
                 run["samplers"]["autoregressive"] = quality(recipe.task.sample(model, shape, generator))
             else:
                 run["samplers"] = {

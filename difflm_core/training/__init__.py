@@ -17,7 +17,7 @@ from difflm_core.training.latent_diffusion import train_latent_denoiser
 from difflm_core.training.ld4lg import pretrain_decoder, pretrain_seq2seq, train_ld4lg
 from difflm_core.training.loop import Run, evaluate, train
 from difflm_core.training.planner import train_planner, train_planner_denoiser
-from difflm_core.training.recipes import RECIPES, Recipe, Size
+from difflm_core.training.recipes import RECIPES, Engine, Recipe, Size
 from difflm_core.training.sources import HubSentences, LocalText, Shakespeare, ToyLanguage, WikipediaSentences
 from difflm_core.training.states import States, corrupted, state_batches, stored_batches
 from difflm_core.training.stops import TrainingStopped
@@ -25,11 +25,11 @@ from difflm_core.training.tasks import Autoregressive, Masked
 from difflm_core.training.tencdm import train_tencdm_decoder
 
 __all__ = [
-    "Autoregressive", "Block", "EmbeddingDiffusion", "ErrorReport", "HubSentences", "Hybrid", "LocalText",
-    "Masked", "RECIPES", "Recipe", "Run", "Shakespeare", "Size", "States", "ToyLanguage", "TrainingStopped",
-    "Weights", "WikipediaSentences", "corrupted", "error_loss", "evaluate", "evaluate_error_predictor",
-    "label_loss", "load_error_predictor", "load_model", "load_tokenizer", "one_step_drafts", "pretrain_decoder",
-    "pretrain_seq2seq", "save_model", "state_batches", "stored_batches", "train", "train_cosmos",
-    "train_error_predictor", "train_latent_classifier", "train_latent_denoiser", "train_ld4lg", "train_planner",
-    "train_planner_denoiser", "train_tencdm_decoder",
+    "Autoregressive", "Block", "EmbeddingDiffusion", "Engine", "ErrorReport", "HubSentences", "Hybrid",
+    "LocalText", "Masked", "RECIPES", "Recipe", "Run", "Shakespeare", "Size", "States", "ToyLanguage",
+    "TrainingStopped", "Weights", "WikipediaSentences", "corrupted", "error_loss", "evaluate",
+    "evaluate_error_predictor", "label_loss", "load_error_predictor", "load_model", "load_tokenizer",
+    "one_step_drafts", "pretrain_decoder", "pretrain_seq2seq", "save_model", "state_batches", "stored_batches",
+    "train", "train_cosmos", "train_error_predictor", "train_latent_classifier", "train_latent_denoiser",
+    "train_ld4lg", "train_planner", "train_planner_denoiser", "train_tencdm_decoder",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Block diffusion (BD3-LM) as a task: trained on the block bound, reported by counting, sampled with a cache."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,7 @@ from difflm_core.models import BlockConfig, BlockTransformer
 from difflm_core.objectives import block_nelbo, block_nelbo_by_count, block_times, clipped
 from difflm_core.objectives.block import check_clip
 from difflm_core.processes import Linear, masked
-from difflm_core.samplers import Sample, at_random, sample_blocks
+from difflm_core.samplers import Sample, at_random, entropy_bound, sample_blocks, sure_enough
 from difflm_core.training.parts import batch_times
 
 
@@ -24,7 +25,6 @@ class Block:
     low: float = 0.0
     high: float = 1.0
     schedule: Linear = field(default_factory=Linear)
-    causal = False
 
     def __post_init__(self):
         check_clip(self.low, self.high)
@@ -37,17 +37,9 @@ class Block:
 
     def network(self, V: int, length: int, size) -> BlockTransformer:
         """The model of a recipe's `Size`."""
+        shape = (size.width, size.layers, size.heads)
         return BlockTransformer(
-            BlockConfig(
-                V,
-                length,
-                size.width,
-                size.layers,
-                size.heads,
-                time_conditioning=size.time_conditioning,
-                dropout=size.dropout,
-                block_size=self.block_size,
-            )
+            BlockConfig(V, length, *shape, False, size.time_conditioning, size.dropout, self.block_size)
         )
 
     def loss(
@@ -67,3 +59,13 @@ class Block:
         self, model: BlockTransformer, shape: tuple[int, int], generator: torch.Generator | None = None
     ) -> Sample:
         return sample_blocks(model, at_random(1, generator), shape, generator=generator)
+
+    def samplers(self, model: BlockTransformer, shape: tuple[int, int], generator=None) -> Iterator[tuple[str, Sample]]:
+        """(label, Sample): two rules that write several tokens a call, and one at a time."""
+        rules = {
+            "tokens surer than 0.9": sure_enough(0.9),
+            "entropy bound 0.1 nats": entropy_bound(0.1),
+            "one token a call": at_random(1, generator),
+        }
+        for name, rule in rules.items():
+            yield f"blocks of {self.block_size}, {name}", sample_blocks(model, rule, shape, generator=generator)

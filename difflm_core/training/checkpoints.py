@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from difflm_core.models import DiffusionLM, Transformer, TransformerConfig
+from difflm_core.models import BlockConfig, BlockTransformer, DiffusionLM, Transformer, TransformerConfig
 from difflm_core.training.folders import write_folder, write_text
 
 
@@ -169,11 +169,14 @@ def _newest(folder: Path | str) -> Path:
 
 
 def _untrained(folder: Path) -> Transformer | DiffusionLM:
-    """The network that config.json describes; a description with a `net` is that of a Diffusion-LM."""
+    """The network that config.json describes; a `net` in it is that of a Diffusion-LM, a `block_size`
+    that of a block model."""
     about = read_about(folder)
     try:
         if "net" in about["model"]:
             return DiffusionLM.from_description(about["model"])
+        if "block_size" in about["model"]:
+            return BlockTransformer(BlockConfig(**about["model"]))
         return Transformer(TransformerConfig(**about["model"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(damaged(folder, f"config.json does not describe a model ({error!r})")) from None

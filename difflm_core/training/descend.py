@@ -7,9 +7,9 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import trange
 
-from difflm_core.training.error_predictor import warm_then_cosine
 from difflm_core.training.stops import TrainingStopped
 
 Batch = TypeVar("Batch")
@@ -23,15 +23,22 @@ def descend(
     learning_rate: float,
     name: str,
     progress: bool = True,
+    ema: float = 0.0,
 ) -> list[float]:
-    """Train what is not frozen of `model`, in place; returns the loss of every step.
+    """Train what is not frozen of `model`, in place; returns the loss of every step. The model ends as the moving
+    average of its weights, of which each step keeps the share `ema` (0: as it is).
 
-    Raises ValueError if the batches run out, `TrainingStopped` before a loss or gradient that is not finite touches the
-    weights.
+    Raises ValueError for an ema outside [0, 1) and if the batches run out, `TrainingStopped` before a loss or gradient
+    that is not finite touches the weights.
     """
+    if not 0 <= ema < 1:
+        raise ValueError(f"ema is the share of the average that a step keeps, in [0, 1), got {ema}.")
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
+    if averaged:
+        averaged.update_parameters(model)  # the average starts from the first weights
     model.train()
     losses, source = [], iter(batches)
     for step in trange(steps, desc=name, disable=not progress, mininterval=1.0):
@@ -49,6 +56,15 @@ def descend(
                 )
         optimizer.step()
         rate.step()
+        if averaged:
+            averaged.update_parameters(model)
         losses.append(loss.item())
+    if averaged:
+        model.load_state_dict(averaged.module.state_dict())
     model.eval()
     return losses
+
+
+def warm_then_cosine(step: int, steps: int) -> float:
+    """A tenth of the steps up, half a cosine down to a tenth."""
+    return min(1.0, 10 * (step + 1) / steps) * (0.55 + 0.45 * math.cos(math.pi * step / steps))

@@ -1,5 +1,6 @@
 """Diffusion-LM as a task: embeddings, denoiser and rounding learn together; every report gives the exact bound."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +31,6 @@ class EmbeddingDiffusion:
     self_conditioning: bool = False
     steps: int = 200
     clamp_from: float | None = None
-    causal = False
     exact = False
 
     def __post_init__(self):
@@ -57,3 +57,10 @@ class EmbeddingDiffusion:
         return sample_diffusion_lm(
             model, self.T, shape, clamp_from=self.clamp_from, generator=generator, steps=self.steps
         )
+
+    def samplers(self, model: DiffusionLM, shape: tuple[int, int], generator=None) -> Iterator[tuple[str, Sample]]:
+        """(label, Sample) from few network calls to many, and clamped."""
+        for steps, clamp_from in ((10, None), (50, None), (200, None), (200, 1.0)):
+            steps = min(steps, self.T)
+            sample = sample_diffusion_lm(model, self.T, shape, None, clamp_from, generator, steps=steps)
+            yield f"{steps} of {self.T} steps, {'clamped' if clamp_from else 'not clamped'}", sample

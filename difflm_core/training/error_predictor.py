@@ -6,7 +6,6 @@ the errors of parallel drawing in it. A token is wrong if it differs from x; vis
 is binary cross-entropy over all positions. Note what the label means: another word, however fitting, counts as wrong.
 """
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from tqdm.auto import trange
 
 from difflm_core.models import Denoiser, ErrorPredictor, Transformer, TransformerConfig
 from difflm_core.models.error_predictor import check_fits
@@ -23,7 +21,7 @@ from difflm_core.objectives import stratified_times
 from difflm_core.processes import Schedule, masked
 from difflm_core.samplers import draw_from, probabilities
 from difflm_core.training.checkpoints import read_about, read_tensors
-from difflm_core.training.stops import TrainingStopped
+from difflm_core.training.descend import descend
 
 
 class Drafts(NamedTuple):
@@ -79,45 +77,16 @@ def train_error_predictor(
 ) -> list[float]:
     """Train the predictor in place on drafts of the frozen denoiser; returns the loss of every step (nats per token).
 
-    AdamW on what the predictor does not freeze, with warm-up and cosine. Raises `TrainingStopped` before a
-    loss or gradient that is not finite touches the weights.
+    Raises ValueError for a predictor that does not fit the denoiser or the texts; else errors as `descend`.
     """
     device = next(predictor.parameters()).device
-    weights = [p for p in predictor.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
     frozen(denoiser)
-    predictor.train()
-    losses, source = [], iter(batches)
-    for step in trange(steps, desc="error predictor", disable=not progress, mininterval=1.0):
-        x = next(source, None)
-        if x is None:
-            raise ValueError(f"The batches ran out after {step} of {steps} steps: give an endless iterator of them.")
+
+    def loss(x: Int[Tensor, "B L"]) -> Float[Tensor, ""]:
         check_fits(predictor, denoiser.V, x.shape[1])
-        loss = error_loss(predictor, one_step_drafts(denoiser, x.to(device), generator, schedule), only_new)
-        if not math.isfinite(loss.item()):
-            raise TrainingStopped(
-                f"The error predictor's loss at step {step + 1} is not a number: try a lower learning rate than "
-                f"{learning_rate}."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0).item()
-        if not math.isfinite(norm):
-            raise TrainingStopped(
-                f"The error predictor's gradient at step {step + 1} has norm {norm}: try a lower learning rate than "
-                f"{learning_rate}."
-            )
-        optimizer.step()
-        rate.step()
-        losses.append(loss.item())
-    predictor.eval()
-    return losses
+        return error_loss(predictor, one_step_drafts(denoiser, x.to(device), generator, schedule), only_new)
 
-
-def warm_then_cosine(step: int, steps: int) -> float:
-    """A tenth of the steps up, half a cosine down to a tenth."""
-    return min(1.0, 10 * (step + 1) / steps) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+    return descend(predictor, loss, batches, steps, learning_rate, "error predictor", progress)
 
 
 def frozen(denoiser: Denoiser) -> None:

@@ -1,5 +1,6 @@
 """GIDD as a task: hybrid noise, the loss with tamer weights for training, the bound itself for every report."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,6 +13,7 @@ from difflm_core.objectives import clamped, dynamic, gidd_loss, gidd_nelbo_warpe
 from difflm_core.processes import DiscreteProcess, hybrid
 from difflm_core.samplers import Sample, sample_discrete
 from difflm_core.training.parts import batch_times
+from difflm_core.training.tasks import transformer
 
 STEPS = 64  # of the sampler that shows what a run has learned
 
@@ -45,11 +47,13 @@ class Hybrid:
     p_uniform: float = 0.2
     weights: Weights = Weights.DYNAMIC
     w_max: float = 1.0
-    causal = False
     exact = False  # the loss is not even a bound: see `nelbo`
 
     def __post_init__(self):
         hybrid(2, self.p_uniform)  # refuses a share outside [0, 1)
+
+    def network(self, V: int, length: int, size) -> Transformer:
+        return transformer(V, length, size)
 
     def process(self, V: int) -> DiscreteProcess:
         return hybrid(V, self.p_uniform)
@@ -67,3 +71,9 @@ class Hybrid:
 
     def sample(self, model: Transformer, shape: tuple[int, int], generator: torch.Generator | None = None) -> Sample:
         return sample_discrete(self.process(model.V), model, STEPS, shape, generator=generator)
+
+    def samplers(self, model: Transformer, shape: tuple[int, int], generator=None) -> Iterator[tuple[str, Sample]]:
+        """(label, Sample) from few network calls to many."""
+        for T in (2, 4, 8, 16, 64):
+            sample = sample_discrete(self.process(model.V), model, T, shape, generator=generator)
+            yield f"posterior, T = {T}", sample

@@ -2,19 +2,16 @@
 label (Li et al. 2022, section 5.1).
 """
 
-import math
 from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import trange
 
 from difflm_core.models import DiffusionLM, LatentClassifier
 from difflm_core.objectives import stratified_times
-from difflm_core.training.error_predictor import warm_then_cosine
-from difflm_core.training.stops import TrainingStopped
+from difflm_core.training.descend import descend
 
 LabelOf = Callable[[Int[Tensor, "B L"]], Int[Tensor, "B"]]
 
@@ -56,33 +53,16 @@ def train_latent_classifier(
 
     `label_of(x)` gives the true labels, -1 for texts to leave out. `noise_up_to` is the largest time that is shown:
     near 0 it makes a classifier of almost clean texts, for comparison. The model is not touched. Raises
-    `TrainingStopped` if the loss is not finite.
+    ValueError if a batch has no labelled text; else errors as `descend`.
     """
     device = next(classifier.parameters()).device
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
-    classifier.train()
-    losses, source = [], iter(batches)
-    for step in trange(steps, desc="classifier", disable=not progress, mininterval=1.0):
-        x = next(source, None)
-        if x is None:
-            raise ValueError(f"The batches ran out after {step} of {steps} steps: give an endless iterator of them.")
+
+    def loss(x: Int[Tensor, "B L"]) -> Float[Tensor, ""]:
         label = label_of(x)
         x, label = x[label >= 0].to(device), label[label >= 0].to(device)
         if not len(x):
             raise ValueError("No text of this batch has a label: check label_of, or give larger batches.")
         t = noise_up_to * stratified_times(len(x), generator, device)
-        loss = label_loss(classifier, model, x, label, t, generator).mean()
-        if not math.isfinite(loss.item()):
-            raise TrainingStopped(
-                f"The classifier's loss at step {step + 1} is not a number: try a lower learning rate than "
-                f"{learning_rate}."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        losses.append(loss.item())
-    classifier.eval()
-    return losses
+        return label_loss(classifier, model, x, label, t, generator).mean()
+
+    return descend(classifier, loss, batches, steps, learning_rate, "classifier", progress)

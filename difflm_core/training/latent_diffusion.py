@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from difflm_core.objectives.latent import latent_loss
 from difflm_core.objectives.times import stratified_times
@@ -32,18 +31,11 @@ def train_latent_denoiser(
 
     Raises ValueError for an ema outside [0, 1) and if the batches run out; `TrainingStopped` as `descend`.
     """
-    if not 0 <= ema < 1:
-        raise ValueError(f"ema is the share of the average that a step keeps, in [0, 1), got {ema}.")
     device = next(net.parameters()).device
-    averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema))
 
     def loss(batch) -> Float[Tensor, ""]:
-        averaged.update_parameters(net)  # what the step before has left
         x, label = (None if part is None else part.detach().to(device) for part in batch)
         t = stratified_times(len(x), generator, device)
         return latent_loss(process, net, x, t, kind, generator, self_conditioning, label, label_dropout).mean()
 
-    losses = descend(net, loss, batches, steps, learning_rate, "latent denoiser", progress)
-    averaged.update_parameters(net)
-    net.load_state_dict(averaged.module.state_dict())
-    return losses
+    return descend(net, loss, batches, steps, learning_rate, "latent denoiser", progress, ema)

@@ -16,7 +16,8 @@ DRAWS = (torch.rand, torch.randn, torch.randint)
 
 
 class Part(TorchFunctionMode):
-    """Inside, draws from `generator` of shape (len(rows), ...) are rows `rows` of a draw of shape (of, ...).
+    """Inside, draws from `generator` of shape (len(rows), ...) are rows `rows` of a draw of shape (of, ...); so are
+    those of (len(rows) K, ...), where each row is cut into K blocks.
 
     A single number, shape (1,), is one for the whole batch. Any other draw raises ValueError: it would differ from that
     of an undivided batch without anybody noticing.
@@ -45,8 +46,10 @@ class Part(TorchFunctionMode):
         if function not in DRAWS:
             raise ValueError(f"{refused(function)} draws from the noise generator in a way that cannot be dealt.")
         before, shape = shape_of(function, arguments)
-        if len(shape) > 1 and shape[0] == len(self.rows):
-            return function(*before, (self.of, *shape[1:]), **named)[self.rows]
+        if len(shape) > 1 and shape[0] % len(self.rows) == 0:
+            each = shape[0] // len(self.rows)  # 1, or the number of blocks that a row is cut into
+            draw = function(*before, (self.of * each, *shape[1:]), **named)
+            return draw.unflatten(0, (self.of, each))[self.rows].flatten(0, 1)
         if shape in ((1,), (self.of,)):
             return function(*before, shape, **named)
         raise ValueError(f"{refused(function)} draws {shape}, not one or more numbers for each of the batch's rows.")

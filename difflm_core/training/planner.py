@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from difflm_core.models import Planner
 from difflm_core.objectives import planner_diffusion_loss, planner_loss, stratified_times
@@ -54,18 +53,11 @@ def train_planner_denoiser(
     PLANNER's weight alpha_t and without self-conditioning. The net ends as the moving average of its weights (`ema` 0:
     as it is). Returns the loss of every step. Errors as `train_latent_denoiser`.
     """
-    if not 0 <= ema < 1:
-        raise ValueError(f"ema is the share of the average that a step keeps, in [0, 1), got {ema}.")
     device = next(net.parameters()).device
-    averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema))
 
     def loss(batch) -> Float[Tensor, ""]:
-        averaged.update_parameters(net)  # what the step before has left
         x, label = (None if part is None else part.detach().to(device) for part in batch)
         t = EARLIEST + (LATEST - EARLIEST) * stratified_times(len(x), generator, device)
         return planner_diffusion_loss(process, net, x, t, generator, label, label_dropout).mean()
 
-    losses = descend(net, loss, batches, steps, learning_rate, "denoiser of codes", progress)
-    averaged.update_parameters(net)
-    net.load_state_dict(averaged.module.state_dict())
-    return losses
+    return descend(net, loss, batches, steps, learning_rate, "denoiser of codes", progress, ema)

@@ -4,6 +4,7 @@ command line edits.
 
 from dataclasses import dataclass, field, replace
 
+from difflm_core.training.block_task import Block
 from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
 from difflm_core.training.hybrid_task import Hybrid
 from difflm_core.training.sources import HubSentences, HubText, LocalText, Shakespeare, ToyLanguage, WikipediaSentences
@@ -43,7 +44,7 @@ class Recipe:
     averaged weights that are kept and evaluated. `batch_size` counts the rows of all processes together.
     """
 
-    task: Masked | Autoregressive | Hybrid | EmbeddingDiffusion = field(default_factory=Masked)
+    task: Masked | Autoregressive | Hybrid | EmbeddingDiffusion | Block = field(default_factory=Masked)
     data: ToyLanguage | Shakespeare | WikipediaSentences | LocalText | HubText | HubSentences = field(
         default_factory=ToyLanguage
     )
@@ -134,6 +135,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "mdlm-lm1b with hybrid noise, a time input and GIDD's weight decay: for a GPU and a network.",
         replace(LM1B, task=Hybrid(), size=replace(LM1B.size, time_conditioning=True), weight_decay=0.02),
     ),
+    "block-tiny": ("Block diffusion on the toy language, blocks of four words.", Recipe(task=Block())),
     "diffusion-lm-tiny": (
         "Diffusion-LM, noise on learned embeddings, on the toy language: a few minutes on 2 CPU cores.",
         Recipe(task=EmbeddingDiffusion(), steps=3000, batch_size=64, evaluate_every=1000),

@@ -6,9 +6,6 @@ from difflm_core.data.tokenizers import END_OF_TEXT
 from difflm_core.data.toy_language import broken_rules, toy_language
 from difflm_core.evaluation import estimate_nelbo, judge_samples
 from difflm_core.models import Transformer
-from difflm_core.samplers import ancestral, first_hitting, sample_diffusion_lm, sample_discrete, sample_masked
-from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
-from difflm_core.training.hybrid_task import Hybrid
 from difflm_core.training.loop import evaluate
 from difflm_core.training.recipes import Recipe
 from difflm_core.training.sources import ToyLanguage
@@ -39,7 +36,7 @@ def report_toy(recipe: Recipe, model: Transformer, sentences: int = 1000) -> Non
     )
     print(f"entropy        {entropy:.4f} nats/token, the mean of exact -log p over the whole language")
     print(f"\nsamples (a star marks a broken sentence; counted over {sentences:,} by the exact grammar):")
-    for label, sample in samplers(recipe, model, (sentences, language.length), generator):
+    for label, sample in recipe.task.samplers(model, (sentences, language.length), generator):
         tokens = sample.tokens
         broken = ~language.grammatical(tokens)
         calls = sample.network_calls.float().mean().item()
@@ -53,32 +50,6 @@ def report_toy(recipe: Recipe, model: Transformer, sentences: int = 1000) -> Non
         print(f"  what broke: {rules}")
         for row in range(4):
             print(f"  {'*' if broken[row] else ' '} {language.decode(tokens[row])}")
-
-
-def samplers(recipe: Recipe, model: Transformer, shape: tuple[int, int], generator: torch.Generator):
-    """(label, Sample) pairs from few network calls to many; an autoregressive model has one way only."""
-    if recipe.task.causal:
-        yield "left to right", recipe.task.sample(model, shape, generator)
-        return
-    if isinstance(recipe.task, Hybrid):
-        for T in (2, 4, 8, 16, 64):
-            process = recipe.task.process(model.V)
-            yield f"posterior, T = {T}", sample_discrete(process, model, T, shape, generator=generator)
-        return
-    if isinstance(recipe.task, EmbeddingDiffusion):
-        for steps, clamp_from in ((10, None), (50, None), (200, None), (200, 1.0)):
-            name = f"{steps} of {recipe.task.T} steps, {'clamped' if clamp_from else 'not clamped'}"
-            yield (
-                name,
-                sample_diffusion_lm(model, recipe.task.T, shape, None, clamp_from, generator, steps=steps),
-            )
-        return
-    for T in (1, 2, 4, 8):
-        yield (
-            f"ancestral, T = {T}",
-            sample_masked(model, ancestral(T, recipe.task.schedule), shape, generator=generator),
-        )
-    yield "first-hitting", sample_masked(model, first_hitting(recipe.task.schedule), shape, generator=generator)
 
 
 def report_corpus(recipe: Recipe, model: Transformer) -> None:

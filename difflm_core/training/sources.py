@@ -133,6 +133,14 @@ class LocalText(Corpus):
         return data.split(data.local_text(self.path, paragraphs=True), fraction=0.05)
 
 
+def from_hub(name: str, column: str, test: str):
+    """(training texts, held-out texts). Raises ConnectionError where the hub is out of reach."""
+    try:
+        return data.hub(name, "train", column), data.hub(name, test, column)
+    except RuntimeError as error:
+        raise ConnectionError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class HubText(Corpus):
     """Any text dataset of the Hugging Face hub with any tokenizer of it, packed in memory (4 bytes a token)."""
@@ -145,10 +153,7 @@ class HubText(Corpus):
     held_out: int = 4096
 
     def texts(self):
-        try:
-            return data.hub(self.name, "train", self.column), data.hub(self.name, "test", self.column)
-        except RuntimeError as error:
-            raise ConnectionError(str(error)) from error
+        return from_hub(self.name, self.column, "test")
 
     def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
         try:
@@ -172,10 +177,7 @@ class HubSentences(Corpus):
     held_out: int = 1024
 
     def texts(self):
-        try:
-            return data.hub(self.name, "train", self.column), data.hub(self.name, self.test, self.column)
-        except RuntimeError as error:
-            raise ConnectionError(str(error)) from error
+        return from_hub(self.name, self.column, self.test)
 
     def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
         return frequent_words_tokenizer(train, self.at_least)

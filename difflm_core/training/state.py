@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from difflm_core.models import DiffusionLM, Transformer, TransformerConfig
+from difflm_core.models import DiffusionLM, Transformer
 from difflm_core.models.transformer import Block
 from difflm_core.training import checkpoints
-from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
 from difflm_core.training.parts import Part
 from difflm_core.training.recipes import Engine, Recipe
 from difflm_core.training.stops import check_gradient, check_loss
@@ -25,21 +24,7 @@ from difflm_core.training.team import Loss, Team
 def build(recipe: Recipe, V: int | None = None) -> Transformer | DiffusionLM:
     """The recipe's network, initialised from its seed. V: where the vocabulary is known without the data."""
     torch.manual_seed(recipe.seed)
-    size, V = recipe.size, V or recipe.data.V
-    if isinstance(recipe.task, EmbeddingDiffusion):
-        return recipe.task.network(V, recipe.data.length, size)
-    return Transformer(
-        TransformerConfig(
-            V,
-            recipe.data.length,
-            size.width,
-            size.layers,
-            size.heads,
-            recipe.task.causal,
-            size.time_conditioning,
-            size.dropout,
-        )
-    )
+    return recipe.task.network(V or recipe.data.V, recipe.data.length, recipe.size)
 
 
 def prepare_blocks(model: torch.nn.Module, engine: Engine) -> None:

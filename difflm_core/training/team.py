@@ -34,8 +34,7 @@ class Team:
             mixed_precision="no",
             device_placement=False,
             kwargs_handlers=[
-                # buffers never change: nothing to broadcast
-                DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=some_unused),
+                DistributedDataParallelKwargs(find_unused_parameters=some_unused),
                 InitProcessGroupKwargs(timeout=PATIENCE),
             ],
         )

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 01 · DDPM: how does one learn to undo Gaussian noise?
 #
-# **Minutes** 60 to read, about 3 of computing on 2 CPU cores · **Prerequisites** PyTorch, the normal law and its density; no other lesson of this course
+# **Minutes** 60 to read, about 1 of computing on 2 CPU cores · **Prerequisites** PyTorch, the normal law and its density; no other lesson of this course
 #
 # Take a point of the data and add a little Gaussian noise. Do it a thousand times and nothing of the point is left. Each single step is small. If we could undo *one small step*, we could start from pure noise, undo all of them, and arrive at new data. That is DDPM (Ho et al. 2020), and every
 # continuous text model of this course (lessons 02 to 06) is this procedure on other vectors.

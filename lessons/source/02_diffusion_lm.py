@@ -432,9 +432,9 @@ print(pictures.useless(recoverable_study))
 # The same for the embeddings that our model learned, with its own schedule, and beside it what the trained network reads in one call:
 
 # %%
-from difflm_core.studies.diffusion_lm_dimension import PerfectReader
+from difflm_core.oracle import PerfectReader
 
-perfect = PerfectReader(model)
+perfect = PerfectReader(model, language)
 grid_t = torch.linspace(0.05, 1, lesson.pick(14, 6))
 x = language.sample(lesson.pick(128, 32), generator=lesson.generator(15))
 best, read, alone = [], [], []
@@ -707,7 +707,7 @@ samples_table(
 print(f"{obeyed.double().mean().item():.0%} of {len(lengths)} texts have the length that was asked for")
 
 # %% [markdown]
-# A known flaw, seen with a *perfect* network: more than one text in four ignores the held END, most of them where a long text was asked for. Replacing the known places by noisy copies is not the same as conditioning on them. Early in the walk the copies are as noisy as the rest, other words commit themselves without having seen END, and later they outvote it. (A trained model does no better, 75 % in the stored study. The authors report 99.9 % for length; what makes the difference we have not found out.) Three times as many steps hardly help: in a trial with 200 texts, 71 % with 60 and 69 % with 20. A model *trained* with
+# A known flaw, seen with a *perfect* network: more than one text in four ignores the held END, most of them where a long text was asked for. Replacing the known places by noisy copies is not the same as conditioning on them. Early in the walk the copies are as noisy as the rest, other words commit themselves without having seen END, and later they outvote it. (A trained model does no better, 75 % in the stored study. The authors report 99.9 % for length; what makes the difference we have not found out.) Try more steps yourself. A model *trained* with
 # a clean prompt is the cure, and later lessons have one.
 #
 # ## 12 · One more trick, for lesson 03

@@ -2,25 +2,29 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from difflm_core.evaluation import position_entropy
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of a batch of sentences: shares of broken and of distinct ones, and nats per position of the words used there."""
+    """Of a batch of sentences: shares of broken and of distinct ones, nats per position of the words used there, and
+    nats by which right sentences are likelier than true ones (0 if there is no right one).
+    """
 
     broken: float
     distinct: float
     spread: float
+    gap: float
 
 
 def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    spread = torch.special.entr(used).sum(-1).mean().item()
-    broken = 1 - language.grammatical(tokens).double().mean().item()
-    return Figures(broken, len(tokens.unique(dim=0)) / len(tokens), spread)
+    good = language.grammatical(tokens)
+    gap = language.log_prob(tokens[good]).mean().item() + language.entropy() if bool(good.any()) else 0.0
+    distinct = len(tokens.unique(dim=0)) / len(tokens)
+    return Figures(1 - good.double().mean().item(), distinct, position_entropy(tokens, language.V), gap)
 
 
 def check_sample(sample, shape, V: int, hint: str = ""):

@@ -4,7 +4,6 @@ Everything is measured: sentences by the grammar, variety against true sentences
 network is the exact posterior for random embeddings, so that nothing but the times can be better or worse.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -12,32 +11,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.classroom.checks import Check
+from difflm_core.classroom.exercises.samples import measure
 from difflm_core.classroom.exercises.spies import seeded
 from difflm_core.models import DiffusionLM, VectorConfig, VectorTransformer
+from difflm_core.oracle import PerfectReader
+from difflm_core.processes import time_of
 from difflm_core.samplers import sample_gaussian
-from difflm_core.studies.diffusion_lm_dimension import PerfectReader
 
 CALLS, D = 3, 16
 LARGEST_SHARE = 0.4  # of what the even grid breaks
 LEAST_SPREAD = 0.92  # of what true sentences have
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a batch: share of broken sentences, nats by which right ones are likelier than true ones, nats of the words at
-    a position.
-    """
-
-    broken: float
-    gap: float
-    spread: float
-
-
-def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
-    good = language.grammatical(tokens)
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    gap = language.log_prob(tokens[good]).mean().item() + language.entropy() if bool(good.any()) else 0.0
-    return Figures(1 - good.double().mean().item(), gap, torch.special.entr(used).sum(-1).mean().item())
 
 
 def untrained(language) -> DiffusionLM:
@@ -62,23 +45,23 @@ def ex2_5(language, sentences: int = 512) -> Check:
     reader = PerfectReader(model, language)
 
     @cache
-    def limits() -> Figures:
-        """What the even grid breaks, and how various true sentences are."""
+    def limits() -> tuple[float, float]:
+        """What the even grid breaks, and the spread of as many true sentences."""
         even = torch.arange(CALLS, 0, -1, dtype=torch.float64) / CALLS
         truth = language.sample(sentences, generator=seeded(2))
-        return Figures(measure(write(even, reader, sentences), language).broken, 0.0, measure(truth, language).spread)
+        return measure(write(even, reader, sentences), language).broken, measure(truth, language).spread
 
     def test(three_times):
         times = check_times(three_times(model.process.schedule, D))
-        found, limit = measure(write(times, reader, sentences), language), limits()
+        found, (broken, spread) = measure(write(times, reader, sentences), language), limits()
         at = ", ".join(f"{time:.2f}" for time in times.tolist())
-        check_broken(found.broken, limit.broken, times, reader, sentences, at)
-        assert found.spread >= LEAST_SPREAD * limit.spread, (
+        check_broken(found.broken, broken, times, reader, sentences, at)
+        assert found.spread >= LEAST_SPREAD * spread, (
             f"With the times {at} only {found.broken:.1%} are broken, but the words of a place have {found.spread:.2f}"
-            f" nats where true sentences have {limit.spread:.2f}: too much is decided in one leap."
+            f" nats where true sentences have {spread:.2f}: too much is decided in one leap."
         )
         check.praise = (
-            f"{found.broken:.1%} broken where the even grid breaks {limit.broken:.1%}; times {at}. The right ones are"
+            f"{found.broken:.1%} broken where the even grid breaks {broken:.1%}; times {at}. The right ones are"
             f" {found.gap:+.2f} nats likelier than true sentences."
         )
 
@@ -123,12 +106,7 @@ def certainty(time: Tensor, reader: PerfectReader, sentences: int) -> float:
 
 def reference(schedule, D):
     signal = torch.tensor([4.0, 40.0], dtype=torch.float64)  # D alpha / (1 - alpha)
-    alpha, low, high = signal / (signal + D), torch.zeros(2).double(), torch.ones(2).double()
-    for _ in range(50):  # alpha falls with t
-        middle = (low + high) / 2
-        clean = schedule.alpha(middle) > alpha
-        low, high = torch.where(clean, middle, low), torch.where(clean, high, middle)
-    return torch.cat([torch.ones(1).double(), low])
+    return torch.cat([torch.ones(1, dtype=torch.float64), time_of(schedule, signal / (signal + D))])
 
 
 HINTS = [

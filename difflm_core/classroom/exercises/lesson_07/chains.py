@@ -1,5 +1,7 @@
 """What the exercises of lesson 07 are tried on: small chains in which every number can be looked up."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +33,24 @@ def cases():
             yield name, Q[step], Qbar[step - 1]
 
 
-def worst(given: Tensor, exact: Tensor) -> tuple[int, int, int]:
-    """(row, place, symbol) of the largest difference."""
-    return tuple(int(i) for i in torch.unravel_index((given - exact).abs().argmax(), exact.shape))
+def check_law(name: str, given: Tensor, exact: Tensor, known: Callable[[int, int], str]) -> None:
+    """Is it the law over z_s at every place? `name` is the matrix; `known(row, place)` says what one knows there."""
+    assert given.shape == exact.shape, (
+        f"Return a law over the K states for every place, shaped {tuple(exact.shape)}, not {tuple(given.shape)}."
+    )
+    sums = given.sum(-1)
+    assert torch.allclose(sums, torch.ones_like(sums), atol=1e-6), "Probabilities over z_s must sum to 1."
+    worst = (given - exact).abs().argmax()
+    row, place, symbol = (int(i) for i in torch.unravel_index(worst, exact.shape))
+    assert torch.allclose(given.double(), exact, atol=1e-6), (
+        f"With {name}, {known(row, place)}, the chance of {symbol} at s is {exact[row, place, symbol]:.4f}; yours is"
+        f" {given[row, place, symbol]:.4f}."
+    )
+
+
+def is_like(answers: Callable[[Callable], list[Tensor]], wrong: Callable) -> Callable[[Callable], bool]:
+    """A probe: the attempt gives what `wrong` gives, for every matrix."""
+    return lambda attempt: all(
+        given.shape == expected.shape and torch.allclose(given.double(), expected, atol=1e-6)
+        for given, expected in zip(answers(attempt), answers(wrong), strict=True)
+    )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from difflm_core.classroom.checks import Check
-from difflm_core.classroom.exercises.lesson_07.chains import P, Z, cases, worst
+from difflm_core.classroom.exercises.lesson_07.chains import P, Z, cases, check_law, is_like
 from difflm_core.processes import matrices
 
 
@@ -17,16 +17,7 @@ def answers(mixture) -> list[Tensor]:
 def test(mixture):
     for (name, Q, Qbar), given in zip(cases(), answers(mixture), strict=True):
         exact = matrices.posterior_mixture(Q, Qbar, Z, P)
-        assert given.shape == exact.shape, (
-            f"Return a law over the K states for every place, shaped {tuple(exact.shape)}, not {tuple(given.shape)}."
-        )
-        sums = given.sum(-1)
-        assert torch.allclose(sums, torch.ones_like(sums), atol=1e-6), "Probabilities over z_s must sum to 1."
-        row, place, symbol = worst(given, exact)
-        assert torch.allclose(given.double(), exact, atol=1e-6), (
-            f"With {name}, where {int(Z[row, place])} is seen at t, the chance of {symbol} at s is"
-            f" {exact[row, place, symbol]:.4f}; yours is {given[row, place, symbol]:.4f}."
-        )
+        check_law(name, given, exact, lambda row, place: f"where {int(Z[row, place])} is seen at t")
 
 
 def evidence(Q_t, Qbar_s, z):
@@ -59,32 +50,24 @@ def by_the_best(Q_t, Qbar_s, z, p):
     return matrices.posterior(Q_t, Qbar_s, z, p.argmax(-1))
 
 
-def is_like(wrong):
-    """A probe: the attempt gives what `wrong` gives, for every matrix."""
-    return lambda mixture: all(
-        given.shape == expected.shape and torch.allclose(given.double(), expected, atol=1e-6)
-        for given, expected in zip(answers(mixture), answers(wrong), strict=True)
-    )
-
-
 MISTAKES = [
     (
-        is_like(plug),
+        is_like(answers, plug),
         "That is the plug-in (Eq. 4): it multiplies p by q(z_t | x) once more, but p(x | z_t) has seen z_t already."
         " Normalise the posterior of each x first, then mix.",
     ),
     (
-        is_like(counted_again),
+        is_like(answers, counted_again),
         "The evidence is multiplied in, and the plug-in multiplies it in again. Divide p by q(z_t | x).",
     ),
     (
-        is_like(of_one_step),
+        is_like(answers, of_one_step),
         "You divided by q(z_t | z_s), the last step alone. The evidence about x goes through all steps: row x of"
         " Qbar_s @ Q_t.",
     ),
-    (is_like(of_before), "You divided by q(z_s = z_t | x): the last step is missing. Qbar_t = Qbar_s @ Q_t."),
+    (is_like(answers, of_before), "You divided by q(z_s = z_t | x): the last step is missing. Qbar_t = Qbar_s @ Q_t."),
     (
-        is_like(by_the_best),
+        is_like(answers, by_the_best),
         "You took the likeliest x and its posterior. All x count, each with its p.",
     ),
     (

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from difflm_core.classroom.checks import Check
-from difflm_core.classroom.exercises.lesson_07.chains import X, Z, cases, worst
+from difflm_core.classroom.exercises.lesson_07.chains import X, Z, cases, check_law, is_like
 from difflm_core.processes import matrices
 
 
@@ -15,16 +15,11 @@ def answers(reverse_law) -> list[Tensor]:
 def test(reverse_law):
     for (name, Q, Qbar), given in zip(cases(), answers(reverse_law), strict=True):
         exact = matrices.posterior(Q, Qbar, Z, X)
-        assert given.shape == exact.shape, (
-            f"Return a law over the K states for every place, shaped {tuple(exact.shape)}, not {tuple(given.shape)}."
-        )
-        sums = given.sum(-1)
-        assert torch.allclose(sums, torch.ones_like(sums), atol=1e-6), "Probabilities over z_s must sum to 1."
-        row, place, symbol = worst(given, exact)
-        assert torch.allclose(given.double(), exact, atol=1e-6), (
-            f"With {name}, clean symbol {int(X[row, place])} and {int(Z[row, place])} seen at t, the chance of"
-            f" {symbol} at s is {exact[row, place, symbol]:.4f}; yours is {given[row, place, symbol]:.4f}."
-        )
+        check_law(name, given, exact, known)
+
+
+def known(row: int, place: int) -> str:
+    return f"clean symbol {int(X[row, place])} and {int(Z[row, place])} seen at t"
 
 
 def law_with(landing=lambda Q, z: Q.T[z], before=lambda Q, Qbar, x: Qbar[x], normalise=True):
@@ -40,39 +35,31 @@ def law_with(landing=lambda Q, z: Q.T[z], before=lambda Q, Qbar, x: Qbar[x], nor
 right = law_with()
 
 
-def is_like(wrong):
-    """A probe: the attempt gives what `wrong` gives, for every matrix."""
-    return lambda reverse_law: all(
-        given.shape == expected.shape and torch.allclose(given.double(), expected, atol=1e-6)
-        for given, expected in zip(answers(reverse_law), answers(wrong), strict=True)
-    )
-
-
 MISTAKES = [
-    (is_like(law_with(normalise=False)), "Not normalised: divide by the sum over z_s, which is q(z_t | x)."),
+    (is_like(answers, law_with(normalise=False)), "Not normalised: divide by the sum over z_s, which is q(z_t | x)."),
     (
-        is_like(law_with(landing=lambda Q, z: Q[z])),
+        is_like(answers, law_with(landing=lambda Q, z: Q[z])),
         "You took the row of Q_t that z_t names: where z_t goes next. Wanted is its column: from where z_t can have"
         " come, Q_t[:, z_t], or a row of Q_t.T.",
     ),
     (
-        is_like(law_with(before=lambda Q, Qbar, x: (Qbar @ Q)[x])),
+        is_like(answers, law_with(before=lambda Q, Qbar, x: (Qbar @ Q)[x])),
         "The second factor is q(z_s | x), before the step: Qbar_s. Yours has the step in it already (Qbar_t).",
     ),
     (
-        is_like(law_with(before=lambda Q, Qbar, x: Qbar.T[x])),
+        is_like(answers, law_with(before=lambda Q, Qbar, x: Qbar.T[x])),
         "Row x of Qbar_s says where x went. You took the column.",
     ),
     (
-        is_like(law_with(landing=lambda Q, z: torch.ones_like(Q)[z])),
+        is_like(answers, law_with(landing=lambda Q, z: torch.ones_like(Q)[z])),
         "z_t is not used: that is q(z_s | x) alone. Multiply by q(z_t | z_s).",
     ),
     (
-        is_like(law_with(before=lambda Q, Qbar, x: torch.ones_like(Qbar)[x])),
+        is_like(answers, law_with(before=lambda Q, Qbar, x: torch.ones_like(Qbar)[x])),
         "x is not used: q(z_t | z_s) alone, normalised. Multiply by q(z_s | x).",
     ),
     (
-        is_like(lambda Q, Qbar, z, x: (Q.T[z] + Qbar[x]) / 2 / ((Q.T[z] + Qbar[x]) / 2).sum(-1, keepdim=True)),
+        is_like(answers, lambda Q, Qbar, z, x: (Q.T[z] + Qbar[x]) / 2 / ((Q.T[z] + Qbar[x]) / 2).sum(-1, keepdim=True)),
         "Two pieces of evidence are multiplied, not added.",
     ),
 ]

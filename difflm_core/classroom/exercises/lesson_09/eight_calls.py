@@ -11,8 +11,8 @@ import torch
 from difflm_core.classroom.checks import Check
 from difflm_core.classroom.exercises.samples import Figures, check_sample, measure
 from difflm_core.classroom.exercises.spies import Counter, Spy, seeded
+from difflm_core.models import WithOwnEvidence
 from difflm_core.samplers import Sample, sample_discrete, self_correct
-from difflm_core.studies.gidd_sweep import WithOwnToken
 
 CALLS = 8
 DISTINCT, SPREAD, BROKEN = 0.9, 0.93, 0.5  # least distinct share, least spread, most broken; the last two are relative
@@ -98,7 +98,7 @@ def check_broken(broken: float, plain: float):
 def reference(process, denoiser, shape, generator=None):
     """A draft in five calls, and three that revise it as one who also believes what is written."""
     draft = sample_discrete(process, denoiser, 5, shape, generator=generator)
-    editor = WithOwnToken(denoiser, process)
+    editor = WithOwnEvidence(denoiser, process)
     fixed = self_correct(editor, draft.tokens, iterations=2, tokens_per_step=2, temperature=1.0, generator=generator)
     return Sample(fixed.tokens, draft.network_calls + fixed.network_calls)
 

@@ -4,12 +4,9 @@ Everything is measured: calls of both networks by counting, sentences by the gra
 positions are shuffled before the sampler sees them, so that no order found by hand (as in exercise 8.5) can help.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from difflm_core.classroom.checks import Check
 from difflm_core.classroom.exercises.lesson_10.eight_calls_rules import (
@@ -19,27 +16,9 @@ from difflm_core.classroom.exercises.lesson_10.eight_calls_rules import (
     check_variety,
 )
 from difflm_core.classroom.exercises.lesson_10.shuffled import Indifferent, Shuffled
-from difflm_core.classroom.exercises.samples import check_sample
+from difflm_core.classroom.exercises.samples import check_sample, measure
 from difflm_core.classroom.exercises.spies import Spy, seeded
 from difflm_core.samplers import Sample, ancestral, draw, gumbel_top_k, sample_masked
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a batch: share of broken sentences, nats by which right ones are likelier than true ones, nats of the words at
-    a position.
-    """
-
-    broken: float
-    gap: float
-    spread: float
-
-
-def measure(tokens: Int[Tensor, "B L"], language) -> Figures:
-    good = language.grammatical(tokens)
-    used = torch.nn.functional.one_hot(tokens, language.V).double().mean(0)  # (L, V)
-    gap = language.log_prob(tokens[good]).mean().item() + language.entropy() if bool(good.any()) else 0.0
-    return Figures(1 - good.double().mean().item(), gap, torch.special.entr(used).sum(-1).mean().item())
 
 
 def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
@@ -49,11 +28,11 @@ def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
     shape, place = (sentences, language.length), torch.randperm(language.length, generator=seeded(5))
 
     @cache
-    def limits() -> Figures:
-        """What ancestral sampling breaks in as many calls, and how various true sentences are."""
+    def limits() -> tuple[float, float]:
+        """What ancestral sampling breaks in as many calls, and the spread of as many true sentences."""
         plain = sample_masked(denoiser, ancestral(CALLS), (2000, shape[1]), generator=seeded(1)).tokens
         truth = language.sample(sentences, generator=seeded(2))
-        return Figures(measure(plain, language).broken, 0.0, measure(truth, language).spread)
+        return measure(plain, language).broken, measure(truth, language).spread
 
     @torch.no_grad()
     def test(my_sampler):
@@ -62,11 +41,11 @@ def ex10_5(denoiser, predictor, language, sentences: int = 1000) -> Check:
         sample = my_sampler(*networks, shape, seeded(0))
         check_sample(sample, shape, language.V, ": nothing may be taken back at the end")
         check_calls(sample, sum(network.rows for network in networks) / sentences)
-        found, limit = measure(sample.tokens[:, place.argsort()], language), limits()
-        check_variety(found, limit.spread)
-        check_broken(found.broken, limit.broken)
+        found, (broken, spread) = measure(sample.tokens[:, place.argsort()], language), limits()
+        check_variety(found, spread)
+        check_broken(found.broken, broken)
         check.praise = (
-            f"{found.broken:.1%} of your sentences are broken, {limit.broken:.1%} with ancestral({CALLS}); the right"
+            f"{found.broken:.1%} of your sentences are broken, {broken:.1%} with ancestral({CALLS}); the right"
             f" ones are {found.gap:+.2f} nats likelier than true ones."
         )
 
