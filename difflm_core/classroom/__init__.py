@@ -10,6 +10,7 @@ fills      what a model makes of a partly masked sentence
 widgets    sliders, each with a static twin that needs no kernel
 corruptions  a sentence as several kinds of noise leave it, for a slider and its static twin
 course_map   the thirteen lessons: their questions, whether they are here, their minutes
+grade      handed-in notebooks -> marks, by the course's own checks (grading: its parts)
 doctor     is this machine ready, and how long will each lesson compute on it? (machine, speed: what it looks at)
 
 Nothing is imported here, so that `python -m difflm_core.classroom.build --check` stays quick.
