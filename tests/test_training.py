@@ -455,7 +455,7 @@ def test_report_counts_broken_sentences(monkeypatch, capsys):
     broken = 1 - language.grammatical(tokens).double().mean().item()
     assert broken == 0.25
     sample = Sample(tokens, torch.full((200,), 3), None)
-    monkeypatch.setattr(reports, "samplers", lambda *a: [("by hand", sample)])
+    monkeypatch.setattr(Masked, "samplers", lambda *a: [("by hand", sample)])
     monkeypatch.setattr(reports, "estimate_nelbo", lambda *a: Estimate(2.0, 0.01, 8, 8192 * 12))
     reports.report_toy(TINY, build(TINY), sentences=200)
     said = capsys.readouterr().out

@@ -36,7 +36,7 @@ from difflm_core.samplers import (
     threshold,
 )
 from difflm_core.studies import store
-from difflm_core.studies.toy_quality import quality
+from difflm_core.studies.toy_quality import of_sample
 
 SETTINGS = {"samples": 512, "steps": [2, 4, 8, 16, 32], "p_uniform": 0.2, "D": 64, "d": 9.0}
 SEEDS = (0, 1, 2)
@@ -116,18 +116,12 @@ def run(seed: int):
     """One dict per sampler and number of steps."""
     shape, generator = (SETTINGS["samples"], toy_language().length), torch.Generator().manual_seed(seed)
     for name, write in without_steps(shape).items():
-        yield {"sampler": name, **judged(write(generator))}
+        yield {"sampler": name, **of_sample(write(generator))}
     for name, write in {
         **masked_samplers(shape), **with_random_words(shape), **gaussian_samplers(shape, seed)
     }.items():  # fmt: skip
         for T in SETTINGS["steps"]:
-            yield {"sampler": name, "steps": T, **judged(write(T, generator))}
-
-
-def judged(sample: Sample) -> dict:
-    figures = quality(sample.tokens)
-    calls = sample.network_calls.double().mean().item()
-    return {"broken": 1 - figures.pop("grammatical"), **figures, "network_calls": calls}
+            yield {"sampler": name, "steps": T, **of_sample(write(T, generator))}
 
 
 def told(row: dict) -> str:

@@ -8,8 +8,6 @@ import time
 from dataclasses import asdict
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from difflm_core.data import toy_language
 from difflm_core.evaluation import estimate_nelbo
@@ -17,7 +15,7 @@ from difflm_core.models import LeaveOneOut, WithOwnEvidence
 from difflm_core.processes import hybrid
 from difflm_core.samplers import sample_discrete, self_correct
 from difflm_core.studies import store
-from difflm_core.studies.toy_quality import quality
+from difflm_core.studies.toy_quality import of_sample, quality
 from difflm_core.training import Hybrid, Recipe, Size, ToyLanguage, Weights, train
 
 SETTINGS = {
@@ -56,17 +54,12 @@ def bound_of(p_uniform: float, model) -> dict:
     return {"bound": estimate.mean, "standard_error": estimate.standard_error, "exact": exact}
 
 
-def judged(tokens: Int[Tensor, "B L"]) -> dict:
-    figures = quality(tokens)
-    return {"broken": 1 - figures.pop("grammatical"), **figures}
-
-
 def drafts_by_steps(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
     """Broken sentences against network calls."""
     shape, results = (samples, toy_language().length), {}
     for T in SETTINGS["steps"]:
         sample = sample_discrete(process, denoiser, T, shape, generator=torch.Generator().manual_seed(seed))
-        results[str(T)] = judged(sample.tokens) | {"network_calls": sample.network_calls.double().mean().item()}
+        results[str(T)] = of_sample(sample)
     return results
 
 
@@ -83,7 +76,7 @@ def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
         "others": (denoiser, SETTINGS["t0"]),
         "with own token": (WithOwnEvidence(denoiser, trust), SETTINGS["t0_with_own_token"]),
     }
-    results = {"before": judged(draft)}
+    results = {"before": quality(draft)}
     for name, (editor, t0) in editors.items():
         out, harm = (
             self_correct(
@@ -92,12 +85,12 @@ def corrections(process, denoiser, samples: int, seed: int) -> dict[str, dict]:
             )
             for text in (draft, truth)
         )  # fmt: skip
-        results[name] = judged(out.tokens) | {
+        results[name] = quality(out.tokens) | {
             "self_accuracy_before": out.self_accuracy[0].mean().item(),
             "self_accuracy_after": out.self_accuracy[-1].mean().item(),
             "changes": out.changes.double().mean().item(),
             "network_calls": out.network_calls.double().mean().item(),
-            "true_broken": judged(harm.tokens)["broken"],
+            "true_broken": quality(harm.tokens)["broken"],
             "true_changes": harm.changes.double().mean().item(),
         }
     return results

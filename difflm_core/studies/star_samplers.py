@@ -28,7 +28,7 @@ from difflm_core.samplers import (
     star_plus,
 )
 from difflm_core.studies import store
-from difflm_core.studies.toy_quality import quality
+from difflm_core.studies.toy_quality import of_sample
 
 SETTINGS = {"samples": 512, "steps": [2, 4, 8, 16, 32], "t_on": [0.1, 0.2, 0.3, 0.5, 0.7]}
 SEEDS = (0, 1, 2)
@@ -51,23 +51,22 @@ def rules() -> dict[str, Rule]:
     return named
 
 
-def judged(sample: Sample) -> dict:
-    return {**quality(sample.tokens), "network_calls": sample.network_calls.double().mean().item()}
-
-
 def run(seed: int):
     """One dict per sampler and number of steps."""
     denoiser = toy_language().denoiser(masked(toy_language().V))
     shape, generator = (SETTINGS["samples"], toy_language().length), torch.Generator().manual_seed(seed)
-    yield {"sampler": "first-hitting", **judged(sample_masked(denoiser, first_hitting(), shape, generator=generator))}
-    yield {"sampler": "true sentences", **judged(truth(shape[0], generator))}
+    yield {
+        "sampler": "first-hitting",
+        **of_sample(sample_masked(denoiser, first_hitting(), shape, generator=generator)),
+    }
+    yield {"sampler": "true sentences", **of_sample(truth(shape[0], generator))}
     for T in SETTINGS["steps"]:
         for name, plan in (("ancestral", ancestral(T)), ("confidence", confidence(T))):
             sample = sample_masked(denoiser, plan, shape, generator=generator)
-            yield {"sampler": name, "steps": T, **judged(sample)}
+            yield {"sampler": name, "steps": T, **of_sample(sample)}
         for name, rule in rules().items():
             sample = sample_remasking(denoiser, rule, T, shape, generator=generator)
-            yield {"sampler": name, "steps": T, **judged(sample)}
+            yield {"sampler": name, "steps": T, **of_sample(sample)}
 
 
 def truth(n: int, generator: torch.Generator) -> Sample:
