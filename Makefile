@@ -6,13 +6,14 @@ ANY_PYTHON := $(or $(PYTHON),$(shell for p in python3 python3.13 python3.12 pyth
 FIRST_LESSON := $(notdir $(firstword $(sort $(wildcard lessons/[0-9]*.ipynb))))
 AS_ROOT := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-.PHONY: help environment lab test lessons figures results bench lint
+.PHONY: help environment lab test lessons figures results bench gpu lint
 
 help:
 	@echo "make lab      set up, then open JupyterLab in lessons/   (ARGS=--no-browser prints the address only)"
 	@echo "make test     set up, then run all tests                 (ARGS=\"lint core\" runs only these stages)"
 	@echo "make lint     ruff            make lessons  build the notebooks from lessons/source"
 	@echo "make figures  all pictures    make results  run the stored studies     make bench  benchmarks"
+	@echo "make gpu      checks and speed on a GPU (says so where there is none)"
 
 environment:
 	@command -v "$(ANY_PYTHON)" >/dev/null || { echo "No Python found$(PYTHON:%=, % does not run): install Python 3.11, 3.12" \
@@ -37,6 +38,9 @@ results: environment
 
 bench: environment
 	$(PY) -m pytest tests/benchmarks -s $(ARGS)
+
+gpu: environment
+	$(PY) tests/gpu.py $(ARGS)
 
 lint: environment
 	$(PY) -m ruff check . --output-format=concise $(ARGS)

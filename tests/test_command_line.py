@@ -201,7 +201,7 @@ def test_which_recipe(capsys):
     assert (status, out) == (2, "") and err.startswith("Say which recipe to train. They are:\n")
     assert all(re.search(rf"^  {name} +{re.escape(text)}$", err, re.M) for name, (text, _) in RECIPES.items())
     assert told(capsys, "mdlm-tny")[2].startswith("There is no recipe 'mdlm-tny'. Did you mean mdlm-tiny")
-    assert "Did you mean ar-shakespeare or mdlm-shakespeare?" in told(capsys, "--folder", "x", "shakespeare")[2]
+    assert "-shakespeare or " in told(capsys, "--folder", "x", "shakespeare")[2].split("Did you mean ")[1]
     assert told(capsys, "qqq")[2].startswith("There is no recipe 'qqq'. They are:")
     status, out, _ = told(capsys, "--help")
     assert status == 0 and all(name in out for name in RECIPES) and "--resume" in out

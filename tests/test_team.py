@@ -120,6 +120,30 @@ def test_recomputing_keeps_less():
     assert kept(engine(deep, recompute=True)) < kept(deep) / 2
 
 
+@pytest.mark.parametrize("name", ["masked", "twin", "d3pm", "blocks"])
+def test_the_head_in_pieces_is_the_same(name):
+    """In float64; what is kept for the backward pass is no longer the logits of all positions."""
+    whole, pieces = (first_steps(engine(RECIPES[name], head_rows=rows)) for rows in (0, 7))
+    for key, value in whole.items():
+        torch.testing.assert_close(pieces[key], value, rtol=1e-9, atol=1e-12)
+    assert logits_kept(0) > 8 * 12 / 4 > 7 >= logits_kept(7)
+
+
+def logits_kept(rows: int) -> int:
+    """Rows of the largest tensor as wide as the vocabulary that a step keeps."""
+    state, sizes = State(engine(TINY, head_rows=rows)), [0]
+    V = state.model.V
+
+    def keep(x):
+        if x.ndim == 2 and x.shape[1] == V:
+            sizes.append(len(x))
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        state.nats(next(state.batches), torch.arange(8))
+    return max(sizes)
+
+
 def test_bf16_is_near_and_keeps_float32_weights(tmp_path):
     full, low = (State(engine(TINY, bf16=bf16)) for bf16 in (False, True))
     loss, rounded = full.gradient(), low.gradient()

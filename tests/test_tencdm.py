@@ -15,8 +15,8 @@ from difflm_core.models import (
     until_end,
 )
 from difflm_core.objectives import tencdm_decoder_loss, word_nll
-from difflm_core.processes import GaussianProcess, ShiftedCosine
-from difflm_core.training import States, TrainingStopped, train_tencdm_decoder
+from difflm_core.processes import GaussianProcess, ShiftedCosine, masked
+from difflm_core.training import States, TrainingStopped, corrupted, train_tencdm_decoder, tune_encoder
 
 D, V, L = 6, 9, 5
 PROCESS = GaussianProcess(ShiftedCosine(9.0))
@@ -182,3 +182,18 @@ def test_refusals():
     broken = (States(h * float("inf"), mask, ids) for _ in range(3))
     with pytest.raises(TrainingStopped):
         train_tencdm_decoder(model(), PROCESS, broken, 2, progress=False)
+
+
+def test_tuning_makes_states_show_visible_words_and_freezes_the_model():
+    """A model whose loss sees all words names those that are there; one that is asked for hidden ones need not."""
+    language = toy_language()
+    torch.manual_seed(0)
+    net = Transformer(TransformerConfig(language.V, language.length, width=32, layers=1, heads=2))
+    texts = (language.sample(32, generator=seeded(seed)) for seed in range(1000))
+    losses = tune_encoder(net, texts, corrupted(masked(language.V), 0.3, seeded(1)), 120, 1e-2, progress=False)
+    new = language.sample(64, generator=seeded(5000))
+    assert (net(new).argmax(-1) == new).double().mean() > 0.9
+    assert losses[-1] < 0.5 * losses[0] and not any(p.requires_grad for p in net.parameters())
+    causal = Transformer(TransformerConfig(V, L, width=8, layers=1, heads=2, causal=True))
+    with pytest.raises(ValueError, match="looks both ways"):
+        tune_encoder(causal, texts, lambda ids: ids, 1, progress=False)

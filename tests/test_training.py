@@ -42,6 +42,7 @@ from difflm_core.training import (
 )
 from difflm_core.training import report as reports
 from difflm_core.training.checkpoints import checkpoints, load_model
+from difflm_core.training.recipe import Decay
 from difflm_core.training.resume import differences, plain
 from difflm_core.training.state import State, build, learning_rate
 
@@ -394,6 +395,53 @@ def test_resume_refuses_another_run(text, tmp_path):
             quietly(recipe, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "log.jsonl").read_text() == log
     assert differences(plain(TINY), plain(TINY)) == []
+
+
+def as_stored_before(checkpoint, absent) -> None:
+    """The recipe as a version of the course wrote it that had none of these settings."""
+    about = json.loads((checkpoint / "config.json").read_text())
+    settings = about["recipe"]["settings"]
+    for name in absent:
+        *inner, last = name.split(".")
+        place = settings
+        for key in inner:
+            place = place[key]
+        del place[last]
+    (checkpoint / "config.json").write_text(json.dumps(about))
+
+
+def test_runs_older_than_a_setting_go_on(whole, tmp_path, monkeypatch):
+    """They had what is now its default; what was never a default is a change."""
+    with monkeypatch.context() as patch:
+        at_call(patch, State, "gradient", 7, interrupt)
+        quietly(TINY, tmp_path)
+    as_stored_before(checkpoints(tmp_path)[-1], ["engine", "decay", "beta2", "start"])
+    for changed in (replace(TINY, beta2=0.95), replace(TINY, engine=replace(TINY.engine, bf16=True))):
+        with pytest.raises(ValueError, match=r"beta2 was 0.99, is 0.95|engine.bf16 was False, is True"):
+            quietly(changed, tmp_path, resume=True)
+    assert quietly(TINY, tmp_path, resume=True).finished
+    assert_same_run(tmp_path, whole("toy"))
+    as_stored_before(checkpoints(tmp_path)[-1], ["engine.fsdp", "data.held_out"])
+    with pytest.raises(ValueError, match="data.held_out was 4096, is 32"):
+        quietly(TINY, tmp_path, resume=True)
+
+
+def test_a_run_begins_with_the_weights_of_another(whole, tmp_path):
+    began = State(replace(TINY, start=whole("toy"), task=Block(3)))
+    assert same(began.model.state_dict(), load_model(whole("toy")).state_dict())
+    with pytest.raises(ValueError, match="do not fit this recipe's network: give both the same size"):
+        State(replace(TINY, start=whole("toy"), size=replace(SIZE, width=32)))
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint in"):
+        State(replace(TINY, start=tmp_path))
+
+
+@pytest.mark.parametrize("decay", Decay)
+def test_learning_rates(decay):
+    recipe = replace(TINY, steps=100, warmup=10, decay=decay, learning_rate=1.0)
+    rates = [learning_rate(recipe, step) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)]) and max(rates) == pytest.approx(1)
+    last = {Decay.COSINE: 0.1, Decay.CONSTANT: 1.0, Decay.ROOT: (10 / 100) ** 0.5}[decay]
+    assert rates[-1] == pytest.approx(last, abs=1e-3) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
 @pytest.mark.parametrize("new", ["the fox sees a dog.", "Q!"], ids=["same letters, fewer rows", "other letters"])

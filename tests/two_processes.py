@@ -11,8 +11,20 @@ from pathlib import Path
 import torch
 from tiny_runs import SIZE, TINY, at_call
 
-from difflm_core.training import Autoregressive, Block, EmbeddingDiffusion, Hybrid, Masked, Recipe, ToyLanguage, train
+from difflm_core.training import (
+    D3PM,
+    Autoregressive,
+    Block,
+    EmbeddingDiffusion,
+    Hybrid,
+    Masked,
+    Recipe,
+    ToyLanguage,
+    train,
+)
+from difflm_core.training.d3pm_task import Noise
 from difflm_core.training.loop import evaluate
+from difflm_core.training.sharding import whole
 from difflm_core.training.state import State
 
 UNEVEN = ToyLanguage(held_out=33)  # rows that two processes cannot share evenly
@@ -21,6 +33,9 @@ RECIPES = {
     "twin": replace(TINY, data=UNEVEN, task=Autoregressive()),
     "hybrid, time": replace(TINY, data=UNEVEN, task=Hybrid(), size=replace(SIZE, time_conditioning=True)),
     "blocks": replace(TINY, data=UNEVEN, task=Block(3)),
+    "d3pm": replace(
+        TINY, data=UNEVEN, task=D3PM(Noise.UNIFORM, 0.1, 20, 5), size=replace(SIZE, time_conditioning=True)
+    ),
     "vectors": replace(TINY, data=UNEVEN, task=EmbeddingDiffusion(D=4, T=20, steps=5, self_conditioning=True)),
 }
 DROPOUT = replace(TINY, size=replace(SIZE, dropout=0.2))
@@ -37,7 +52,7 @@ def together(work, *arguments, processes: int = 2) -> list[int]:
     for process in team:
         process.start()
     for process in team:
-        process.join(120)
+        process.join(400)  # a busy machine: two processes that wait for each other take turns
     left = [process for process in team if process.is_alive()]
     for process in left:
         process.kill()
@@ -67,12 +82,13 @@ def first_steps(recipe: Recipe) -> dict[str, torch.Tensor]:
     try:
         state = State(recipe)
         found = {"loss": torch.tensor(state.gradient())}
-        found |= {f"gradient.{name}": p.grad for name, p in state.model.named_parameters() if p.grad is not None}
+        gradients = {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None}
+        found |= {f"gradient.{name}": whole(gradient) for name, gradient in gradients.items()}
         state = State(recipe)
         for _ in range(3):
             state.one_step()
-        found |= {f"weight.{name}": p.detach() for name, p in state.averaged.module.named_parameters()}
-        estimate = evaluate(recipe, state.averaged.module, 2, team=state.team)
+        found |= {f"weight.{name}": p.detach() for name, p in state.average().named_parameters()}
+        estimate = evaluate(recipe, state.average(), 2, team=state.team)
         return found | {"bound": torch.tensor([estimate.mean, estimate.standard_error])}
     finally:
         torch.set_default_dtype(torch.float32)

@@ -9,6 +9,13 @@ plots      one quiet style, one colour per method, direct labels, pictures of to
 fills      what a model makes of a partly masked sentence
 widgets    sliders, each with a static twin that needs no kernel
 corruptions  a sentence as several kinds of noise leave it, for a slider and its static twin
+trajectories how one text came to be, as JSON (recordings: from samples; films: shown in four ways)
+remasking    what each rule would take back from a draft, and how likely each word is wrong
+schedule_curves  what a schedule does: signal, SNR, readable words, loss weight
+cockpit      settings of a sampler, and one text recorded under each
+typed        sentences that somebody types: read, or refused in one sentence
+widgets_*    the live widgets of these: player, reader, schedule, remasking, cockpit
+figures      the pictures of README and the overview, made again
 course_map   the thirteen lessons: their questions, whether they are here, their minutes
 grade      handed-in notebooks -> marks, by the course's own checks (grading: its parts)
 doctor     is this machine ready, and how long will each lesson compute on it? (machine, speed: what it looks at)

@@ -1,64 +1,62 @@
-"""`python -m difflm_core.classroom.figures`: make the pictures of README again, from code and course checkpoints.
+"""`python -m difflm_core.classroom.figures`: make the pictures of README and the overview again, from code, course
+checkpoints and stored studies.
 
-Each picture is one function here; all are deterministic. Alternative texts stand in figures/README.md.
+Each picture is one function (pictures/overview.py, pictures/families.py, and the animation here), and all are
+deterministic. Alternative texts stand in figures/README.md.
 """
 
-import io
 from pathlib import Path
 
 import torch
-from matplotlib import pyplot as plt
-from PIL import Image
 
-from difflm_core.classroom.plots import token_grid, use_style
-from difflm_core.classroom.sentences import trajectory
+from difflm_core.classroom.films import animated
+from difflm_core.classroom.lesson import png
+from difflm_core.classroom.pictures.families import latent_families, timeline
+from difflm_core.classroom.pictures.overview import three_corruptions, three_grids, useless_steps
+from difflm_core.classroom.plots import use_style
+from difflm_core.classroom.recordings import from_sample
 from difflm_core.data.toy_language import toy_language
-from difflm_core.samplers import first_hitting, sample_masked
+from difflm_core.samplers import ancestral, first_hitting, sample_ar, sample_masked
 from difflm_core.training.course import course_checkpoint
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
-SENTENCES = 4
+STILLS = (three_corruptions, useless_steps, three_grids, latent_families, timeline)
 
 
-def masked_sampling() -> tuple[str, bytes, str]:
-    """Four sentences of the toy language being written by the course's tiny masked model, one word per network call."""
+def two_ways_to_write() -> tuple[str, bytes, str]:
+    """The course's two tiny models at work: left to right; masked, one word a call; masked, several words a call."""
     language = toy_language()
-    model, _ = course_checkpoint("mdlm-tiny")
-    out = sample_masked(
-        model, first_hitting(), (SENTENCES, language.length), generator=torch.Generator().manual_seed(3), record=True
-    )
-    word = language.words.__getitem__
-    films = [trajectory([f.tokens[row] for f in out.trajectory], word, language.mask_id) for row in range(SENTENCES)]
-    frames = []
-    for step in range(len(out.trajectory)):
-        title = f"masked diffusion, {step} network call{'s' * (step != 1)}"
-        frames.append(picture(token_grid([film[step] for film in films], [""] * SENTENCES, title)))
-    alt = "Animation: four rows of twelve grey masks become sentences, one word per step in random order. They end as: "
-    alt += "; ".join(language.decode(row) for row in out.tokens) + "."
-    return "masked_sampling.gif", animation(frames), alt
+    shape, word = (1, language.length), language.words.__getitem__
+    (ar, _), (mdlm, _) = course_checkpoint("ar-tiny"), course_checkpoint("mdlm-tiny")
+
+    def seeded(seed: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    samples = {
+        "left to right": sample_ar(ar, shape, generator=seeded(3), record=True),
+        "masked, one a call": sample_masked(mdlm, first_hitting(), shape, generator=seeded(3), record=True),
+        "masked, 6 steps": sample_masked(mdlm, ancestral(6), shape, generator=seeded(5), record=True),
+    }
+    films = [from_sample(sample, 0, word, language.V, name) for name, sample in samples.items()]
+    said = []
+    for name, sample in samples.items():
+        held = "" if bool(language.grammatical(sample.tokens)[0]) else ", which breaks the grammar"
+        said.append(f"{name}: {language.decode(sample.tokens[0])} ({int(sample.network_calls[0])} network calls{held})")
+    alt = "Animation: three rows of twelve grey masks become sentences, a network call at a time. The first fills from "
+    alt += f"left to right, the others anywhere. They end as: {'; '.join(said)}."
+    return "two_ways_to_write.gif", animated(films), alt
 
 
-def picture(fig) -> Image.Image:
-    """The figure as an image of 32 colours, which is what keeps an animation small."""
-    raw = io.BytesIO()
-    fig.savefig(raw, format="png", dpi=90, metadata={"Software": None})
-    plt.close(fig)
-    return Image.open(raw).convert("RGB").quantize(32)
-
-
-def animation(frames: list[Image.Image], milliseconds: int = 550) -> bytes:
-    """A looping GIF; the last frame stands longer."""
-    out = io.BytesIO()
-    pauses = [milliseconds] * (len(frames) - 1) + [2500]
-    frames[0].save(out, format="gif", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
-    return out.getvalue()
+def still(draw) -> tuple[str, bytes, str]:
+    figure, alt = draw()
+    return f"{draw.__name__}.png", png(figure), alt
 
 
 def main() -> None:
     use_style()
     FIGURES.mkdir(exist_ok=True)
     lines = ["# Figures", "", "Made by `make figures`; do not edit by hand.", ""]
-    for name, data, alt in (draw() for draw in (masked_sampling,)):
+    for name, data, alt in (two_ways_to_write(), *map(still, STILLS)):
         (FIGURES / name).write_bytes(data)
         lines += [f"![{alt}]({name})", "", f"`{name}`: {alt}", ""]
         print(f"figures/{name}: {len(data) / 1000:.0f} kB")

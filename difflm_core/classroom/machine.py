@@ -18,13 +18,13 @@ import psutil
 import torch
 from packaging.requirements import Requirement
 
-from difflm_core.data.archives import SHAKESPEARE, WIKIPEDIA, Archive
+from difflm_core.data.archives import MINILM, SHAKESPEARE, SMOLLM2, WIKIPEDIA, Archive
 from difflm_core.data.cache import cache_folder
 
 GOOD, NOTE, BAD = "ok", "note", "problem"
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_DISK_GB, NEEDED_MEMORY_GB = 1.0, 2.0
-ARCHIVES = (SHAKESPEARE, WIKIPEDIA)
+ARCHIVES = (SHAKESPEARE, WIKIPEDIA, MINILM, SMOLLM2)
 PATIENCE = 20  # seconds for the package index to answer
 
 
@@ -120,17 +120,18 @@ def course_files(lessons: Path) -> list[Finding]:
 
 
 def archives(reachable: Callable[[Archive], str] | None = None, folder: Path | None = None) -> list[Finding]:
-    """The package archives that carry real text: in the cache, or to be had from the package index?
+    """The package archives that carry real text and pretrained networks: in the cache, or to be had from the index?
 
-    `reachable(archive)` returns "" or the reason why not; the index is asked only for what the cache lacks.
+    `reachable(archive)` returns "" or the reason why not; the index is asked only if the cache lacks one, and for the
+    smallest: an index that keeps no metadata beside its files has to send pip the file itself.
     """
     folder = cache_folder() / "archives" if folder is None else folder
     missing = [archive for archive in ARCHIVES if not (folder / archive.file).is_file()]
     size = sum(archive.megabytes for archive in missing)
     if not missing:
-        return [Finding(GOOD, "the archives with real text are in the cache")]
+        return [Finding(GOOD, "the archives with real text and pretrained networks are in the cache")]
     names = ", ".join(archive.package for archive in missing)
-    why = (reachable or index_answers)(missing[0])
+    why = (reachable or index_answers)(min(missing, key=lambda archive: archive.megabytes))
     if not why:
         return [Finding(GOOD, f"{names}: to be fetched at first use ({size:.0f} MB); the package index answers")]
     advice = "Only lessons on real text need them. Connect once and run this again, or set pip's proxy or index."

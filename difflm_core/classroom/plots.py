@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from difflm_core.classroom.sentences import BROKEN, CHANGED, KEPT, MASKED, NEW, RIGHT, WRONG, Word
+from difflm_core.classroom.sentences import BROKEN, CHANGED, KEPT, MASKED, NEW, RIGHT, TAKEN, WRONG, Word
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#767676", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -91,6 +91,7 @@ CELL = {
     MASKED: ("#d0d0d0", "#dddddd", 0.8, "-", "#666666", "normal"),
     NEW: ("white", BLUE, 2.0, "-", "#000000", "bold"),
     CHANGED: ("#fbe3c8", ORANGE, 2.0, "--", "#000000", "bold"),
+    TAKEN: ("#d0d0d0", PURPLE, 2.0, ":", "#444444", "normal"),
     BROKEN: ("#fde7e0", VERMILLION, 2.0, ":", "#000000", "normal"),
     RIGHT: ("#d0d0d0", GREEN, 2.0, "-", "#000000", "normal"),
     WRONG: ("#d0d0d0", VERMILLION, 2.0, ":", "#000000", "normal"),
@@ -100,7 +101,8 @@ CELL = {
 def token_grid(rows: Sequence[Sequence[Word]], labels: Sequence[str] | None = None, title: str = "") -> Figure:
     """Tokens over time: one row a step (first row on top), one column a position; see `sentences.trajectory`.
 
-    Masked cells are grey, just-revealed ones outlined, changed ones dashed on orange, broken ones dotted.
+    Masked cells are grey, just-revealed ones outlined, changed ones dashed on orange, broken ones dotted, those taken
+    back in this step grey with ✗ and the word that stood there.
     """
     if not rows or not rows[0]:
         raise ValueError("token_grid needs at least one row with one token; it was given none.")
@@ -116,7 +118,8 @@ def token_grid(rows: Sequence[Sequence[Word]], labels: Sequence[str] | None = No
             ax.add_patch(
                 Rectangle((c + 0.05, r + 0.08), 0.9, 0.84, facecolor=face, edgecolor=edge, lw=width, ls=dashes)
             )
-            ax.text(c + 0.5, r + 0.5, word.text, ha="center", va="center", color=colour, weight=weight, fontsize=size)
+            text = "✗ " + word.text if word.mark == TAKEN else word.text
+            ax.text(c + 0.5, r + 0.5, text, ha="center", va="center", color=colour, weight=weight, fontsize=size)
     ax.set(xlim=(0, length), ylim=(len(rows), 0), xticks=[], yticks=[r + 0.5 for r in range(len(rows))], title=title)
     ax.set_yticklabels(labels if labels is not None else [f"step {r}" for r in range(len(rows))])
     ax.tick_params(length=0)

@@ -1,7 +1,7 @@
 """A sentence as a list of words, each with one mark that says what happened to it.
 
 A mark is always shown twice: by a sign in the text (so that it survives without colour, in a terminal and in a screen
-reader) and by a style. Signs:  ▢ masked · +new+ · [changed] · !broken! · right✓ · wrong✗
+reader) and by a style. Signs:  ▢ masked · +new+ · [changed] · -taken back- · !broken! · right✓ · wrong✗
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 KEPT, MASKED, NEW, CHANGED, BROKEN, RIGHT, WRONG = "kept", "masked", "new", "changed", "broken", "right", "wrong"
+TAKEN = "taken"
 MASK_SIGN = "▢"
 
 # mark: (before the word, after the word, CSS, what the legend says)
@@ -17,6 +18,7 @@ MARKS = {
     MASKED: ("", "", "background:#d9d9d9;color:#333", "masked"),
     NEW: ("+", "+", "font-weight:bold;border-bottom:2px solid #0072b2", "just revealed"),
     CHANGED: ("[", "]", "font-weight:bold;text-decoration:underline;background:#fbe3c8;color:#333", "changed"),
+    TAKEN: ("-", "-", "text-decoration:line-through;background:#d9d9d9;color:#333", "taken back"),
     BROKEN: ("!", "!", "text-decoration:underline wavy #d55e00;font-style:italic", "breaks the sentence"),
     RIGHT: ("", "✓", "border-bottom:2px solid #009e73", "as in the original"),
     WRONG: ("", "✗", "border-bottom:2px dashed #d55e00;font-style:italic", "differs from the original"),

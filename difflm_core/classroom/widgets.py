@@ -11,10 +11,12 @@ from IPython.display import display
 from jaxtyping import Int
 from torch import Tensor
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.corruptions import Corrupt, corrupted, corruption_html, static_rows
 from difflm_core.classroom.fills import PER_LINE, Decode, fill, fill_html, fixed_uniforms, masking_filmstrip
 from difflm_core.classroom.lesson import is_static, samples_table, show
 from difflm_core.classroom.sentences import sentence
+from difflm_core.classroom.typed import NO_MODEL
 
 
 def noise_controls(
@@ -22,7 +24,7 @@ def noise_controls(
 ) -> controls.VBox:
     """A menu, a slider for t in [0, 1], a button that draws the noise anew, and the picture html(choice, t, seed).
 
-    `again` is the button's text. Everything can be reached with Tab and moved with the arrow keys.
+    `again` is the button's text. Everything can be reached with Tab; arrow keys move the slider, Space presses buttons.
     """
     slider = controls.FloatSlider(
         value=0.5, min=0.0, max=1.0, step=step, description="noise t", readout_format=".2f",
@@ -49,10 +51,9 @@ def noise_controls(
 
 def masking_controls(ids: Int[Tensor, "N L"], process, denoiser, decode: Decode, seed: int = 0) -> controls.VBox:
     """The live widget alone: menu of sentences (if several), slider t, a button for other masks, and the picture."""
-    menu = controls.Dropdown(
-        options=[(" ".join(decode(int(i)).strip() for i in x[:PER_LINE]), n) for n, x in enumerate(ids)],
-        description="sentence", layout=controls.Layout(width="640px", display=None if len(ids) > 1 else "none"),
-    )  # fmt: skip
+    sentences = [(" ".join(decode(int(i)).strip() for i in x[:PER_LINE]), n) for n, x in enumerate(ids)]
+    menu = choice(sentences, "sentence")
+    menu.layout.display = None if len(ids) > 1 else "none"
 
     def html(chosen: int, t: float, seed: int) -> str:
         return fill_html(fill(ids[chosen], fixed_uniforms(ids.shape[1], seed), t, process, denoiser), decode)
@@ -69,6 +70,8 @@ def masking_explorer(ids: Int[Tensor, "*N L"], process, denoiser, decode: Decode
     `processes.masked(V)`; `denoiser` is any Denoiser; `decode(i)` gives the text of one token. DIFFLM_STATIC=1 or CI
     leaves only the filmstrip.
     """
+    if denoiser is None:
+        raise ValueError(NO_MODEL)
     ids = ids[None] if ids.ndim == 1 else ids
     if ids.ndim != 2 or not ids.numel() or ids.min() < 0 or ids.max() >= process.V:
         raise ValueError(
@@ -86,8 +89,8 @@ def masking_explorer(ids: Int[Tensor, "*N L"], process, denoiser, decode: Decode
 def corruption_controls(
     kinds: dict[str, Corrupt], x: Int[Tensor, "L"], decode: Decode, mask_id: int, seed: int = 0, step: float = 0.02
 ) -> controls.VBox:
-    """The live widget alone: a radio button for each kind of noise, slider t, a button for other noise, the picture."""
-    menu = controls.RadioButtons(options=list(kinds), description="noise", layout=controls.Layout(width="max-content"))
+    """The live widget alone: a button for each kind of noise, slider t, a button for other noise, the picture."""
+    menu = choice(list(kinds), "noise")
     clean = sentence(x, decode, mask_id)
 
     def html(kind: str, t: float, seed: int) -> str:
@@ -105,8 +108,8 @@ def corruption_explorer(
     static_times: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
     step: float = 0.02,
 ) -> None:
-    """What several kinds of noise make of one sentence: first a table, then (with a live kernel) radio buttons for the
-    kind and a slider for t.
+    """What several kinds of noise make of one sentence: first a table, then (with a live kernel) buttons for the kind
+    and a slider for t.
 
         at = lambda process: lambda ids, t, generator: process.corrupt(ids, torch.tensor([t]), generator)
         corruption_explorer({"mask": at(masked(V)), "uniform": at(uniform(V))}, ids, word, mask_id=V)

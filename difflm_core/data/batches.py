@@ -4,7 +4,7 @@ Documents are joined into one stream of tokens and cut into rows of equal length
 Batches come from shuffled passes over those rows; after a cut, `state_dict` lets a run go on with the very next batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from difflm_core.data.token_files import TokenRows
 from difflm_core.data.tokenizers import explain_unknown, separator_id
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def pack(dataset: "Dataset | IterableDataset", tokenizer: Tokenizer, length: int
         raise ValueError(f"length = {length}: a row needs at least one token.")
     if dataset.column_names and "text" not in dataset.column_names:
         raise ValueError(f"The dataset has columns {', '.join(dataset.column_names)} but no 'text': rename one to it.")
-    stream = np.concatenate([np.empty(0, np.int32), *_documents(dataset, tokenizer)])
+    stream = np.concatenate([np.empty(0, np.int32), *encoded(portions(dataset), tokenizer)])
     rows = len(stream) // length
     if rows == 0:
         raise ValueError(f"The text has {len(stream)} tokens, a row needs {length}: give more text or shorter rows.")
@@ -43,11 +44,13 @@ def pack(dataset: "Dataset | IterableDataset", tokenizer: Tokenizer, length: int
     return Dataset(pa.table({"ids": pa.FixedSizeListArray.from_arrays(flat, length)}))
 
 
-def _documents(dataset: "Dataset | IterableDataset", tokenizer: Tokenizer) -> Iterator[np.ndarray]:
+def encoded(portions: Iterable[list[str]], tokenizer: Tokenizer, row: int = 0) -> Iterator[Int[np.ndarray, "tokens"]]:
+    """The ids of each document and of its end, int32. Raises ValueError for text outside the vocabulary, with the
+    number of its document, counted from `row`.
+    """
     separator = separator_id(tokenizer)
     end = np.array([] if separator is None else [separator], np.int32)
-    row = 0
-    for texts in _portions(dataset):
+    for texts in portions:
         try:
             encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         except Exception as error:  # the library raises a bare Exception here
@@ -60,7 +63,7 @@ def _documents(dataset: "Dataset | IterableDataset", tokenizer: Tokenizer) -> It
             yield end
 
 
-def _portions(dataset: "Dataset | IterableDataset", characters: int = 500_000) -> Iterator[list[str]]:
+def portions(dataset: "Dataset | IterableDataset", characters: int = 500_000) -> Iterator[list[str]]:
     """Documents in portions of bounded size: the tokenizers library needs some 250 bytes per token while it works."""
     texts: list[str] = []
     size = 0
@@ -77,7 +80,7 @@ def _portions(dataset: "Dataset | IterableDataset", characters: int = 500_000) -
 class Batches:
     """Endless iterator over shuffled passes through a packed dataset; made by `batches`, resumable by `state_dict`."""
 
-    def __init__(self, dataset: "Dataset", batch_size: int, generator: torch.Generator | None = None):
+    def __init__(self, dataset: "Dataset | TokenRows", batch_size: int, generator: torch.Generator | None = None):
         if not 1 <= batch_size <= len(dataset):
             raise ValueError(f"batch_size = {batch_size}: it must lie in 1 to {len(dataset)}, the rows of the dataset.")
         self.dataset, self.batch_size = dataset, batch_size
@@ -102,7 +105,8 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the iterator stands: a few numbers and the generator's state (it can be saved with the model)."""
-        return {
+        digest = {"digest": self.dataset.digest} if isinstance(self.dataset, TokenRows) else {}
+        return digest | {
             "rows": len(self.dataset),
             "batch_size": self.batch_size,
             "seed": self.seed,
@@ -120,18 +124,22 @@ class Batches:
         self.generator.set_state(state["generator"])
 
 
-def batches(dataset: "Dataset", batch_size: int, generator: torch.Generator | None = None) -> Batches:
-    """Endless (B, L) LongTensors from a packed dataset: every pass visits each row at most once, in a new order.
+def batches(dataset: "Dataset | TokenRows", batch_size: int, generator: torch.Generator | None = None) -> Batches:
+    """Endless (B, L) LongTensors from a packed dataset or from token files: every pass visits each row at most once,
+    in a new order.
 
     Equal generators give equal batches. Raises ValueError where the dataset has fewer rows than one batch.
     """
     return Batches(dataset, batch_size, generator)
 
 
-def in_one_pass(dataset: "Dataset", batch_size: int) -> Iterator[Int[Tensor, "B L"]]:
-    """Every row once and in order, for evaluation; the last batch may be smaller."""
-    for start in range(0, len(dataset), batch_size):
-        yield _rows(dataset, np.arange(start, min(start + batch_size, len(dataset))))
+def in_one_pass(
+    dataset: "Dataset | TokenRows", batch_size: int, rows: int | None = None
+) -> Iterator[Int[Tensor, "B L"]]:
+    """Every row once and in order, or the first `rows` of them, for evaluation; the last batch may be smaller."""
+    count = len(dataset) if rows is None else min(rows, len(dataset))
+    for start in range(0, count, batch_size):
+        yield _rows(dataset, np.arange(start, min(start + batch_size, count)))
 
 
 def language_batches(
@@ -142,7 +150,9 @@ def language_batches(
         yield language.sample(batch_size, generator=generator)
 
 
-def _rows(dataset: "Dataset", rows: np.ndarray) -> Int[Tensor, "B L"]:
+def _rows(dataset: "Dataset | TokenRows", rows: np.ndarray) -> Int[Tensor, "B L"]:
+    if isinstance(dataset, TokenRows):
+        return torch.from_numpy(dataset[rows])
     return torch.from_numpy(dataset.with_format("numpy")[rows]["ids"].astype(np.int64))
 
 

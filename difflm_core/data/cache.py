@@ -6,9 +6,10 @@ prepared text.
 
 import contextlib
 import errno
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ELSEWHERE = "Free some space there, or set DIFFLM_CACHE to a folder on another disk."
@@ -41,3 +42,12 @@ def staging(folder: Path) -> Iterator[Path]:
             raise ArchiveError(f"The disk of {folder} is full, and nothing was kept. {ELSEWHERE}") from error
         advice = "set DIFFLM_CACHE to a folder that you may write to"
         raise ArchiveError(f"{folder} cannot be written ({error.strerror or error}): {advice}.") from error
+
+
+def hash_of_texts(texts: Sequence[str]) -> str:
+    """sha256 of texts in their order; where one ends and the next begins counts."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

@@ -6,7 +6,6 @@ encoder by the hash of its weights: states of one encoder never pass for those o
 labels stay in the dataset. Texts of a canvas of 64 tokens take 49 kB each with MiniLM's 384 numbers in half precision.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from difflm_core.data.archives import check_room
-from difflm_core.data.cache import cache_folder, staging
+from difflm_core.data.cache import cache_folder, hash_of_texts, staging
 
 if TYPE_CHECKING:
     from difflm_core.models.pretrained import Encoder
@@ -85,10 +84,11 @@ def encode_texts(
     texts = list(texts)
     if not texts or dtype not in ("float16", "float32"):
         raise ValueError(f"{len(texts)} texts in {dtype}: give at least one text, and float16 or float32.")
-    about = {"format": FORMAT, "encoder": encoder.name, "fingerprint": encoder.fingerprint, "texts": _hash(texts)}
+    about = {"format": FORMAT, "encoder": encoder.name, "fingerprint": encoder.fingerprint}
+    about["texts"] = hash_of_texts(texts)
     about |= {"rows": len(texts), "length": length, "dim": encoder.dim, "dtype": dtype}
     if folder is None:
-        folder = cache_folder() / "encodings" / _hash([json.dumps(about, sort_keys=True)])[:16]
+        folder = cache_folder() / "encodings" / hash_of_texts([json.dumps(about, sort_keys=True)])[:16]
     folder = Path(folder)
     if not folder.exists():
         ids, mask = encoder.tokenise(texts, length)
@@ -167,11 +167,3 @@ def _write_states(
                 piece[rows.numpy() - start, :longest] = states.numpy()
                 bar.update(len(rows))
             file.write(piece.tobytes())
-
-
-def _hash(texts: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()

@@ -23,7 +23,7 @@ from difflm_core.oracle.slot_grammar import Grammar, Slot, build_language, zipf
 
 
 def one_many(pairs: str) -> dict[str, list[str]]:
-    """"fox/foxes dog/dogs" -> {"one": ["fox", "dog"], "many": ["foxes", "dogs"]}"""
+    """ "fox/foxes dog/dogs" -> {"one": ["fox", "dog"], "many": ["foxes", "dogs"]}"""
     one, many = zip(*(pair.split("/") for pair in pairs.split()))
     return {"one": list(one), "many": list(many)}
 
@@ -31,10 +31,14 @@ def one_many(pairs: str) -> dict[str, list[str]]:
 DETERMINERS = {"one": ["the", "a", "this", "every", "that"], "many": ["the", "some", "these", "many", "those"]}
 ADJECTIVES = "great lazy quick small happy hungry clever brave sleepy young gentle proud shy wild".split()
 COLOURS = "brown black white grey red golden blue green".split()
-NOUNS = one_many("fox/foxes dog/dogs cat/cats bear/bears wolf/wolves horse/horses rabbit/rabbits mouse/mice "
-                 "duck/ducks goat/goats lion/lions crow/crows tiger/tigers badger/badgers hen/hens pig/pigs")
-VERBS = one_many("hops/hop jumps/jump runs/run leaps/leap walks/walk trots/trot "
-                 "sneaks/sneak dances/dance races/race wanders/wander tumbles/tumble skips/skip")
+NOUNS = one_many(
+    "fox/foxes dog/dogs cat/cats bear/bears wolf/wolves horse/horses rabbit/rabbits mouse/mice "
+    "duck/ducks goat/goats lion/lions crow/crows tiger/tigers badger/badgers hen/hens pig/pigs"
+)
+VERBS = one_many(
+    "hops/hop jumps/jump runs/run leaps/leap walks/walk trots/trot "
+    "sneaks/sneak dances/dance races/race wanders/wander tumbles/tumble skips/skip"
+)
 PREPOSITIONS = "over under past around behind towards beside".split()
 LINKS = "with near without".split()
 POSSESSIVES = one_many("its/their")
@@ -50,8 +54,9 @@ FEATURES = {
 DET, NOUN, VERB, POSS = (Slot(words, "subject number") for words in (DETERMINERS, NOUNS, VERBS, POSSESSIVES))
 ODET, ONOUN = (Slot(words, "object number") for words in (DETERMINERS, NOUNS))
 COLOUR = Slot({colour: [colour] for colour in COLOURS}, "colour")
-ADJ, PREP, LINK, COMPANION, CLOTHING, IN = (Slot({"": words}) for words in (
-    ADJECTIVES, PREPOSITIONS, LINKS, COMPANIONS, CLOTHES, ["in"]))
+ADJ, PREP, LINK, COMPANION, CLOTHING, IN = (
+    Slot({"": words}) for words in (ADJECTIVES, PREPOSITIONS, LINKS, COMPANIONS, CLOTHES, ["in"])
+)
 
 SHAPES = [
     (0.4, [DET, COLOUR, NOUN, VERB, PREP, ODET, ADJ, ONOUN, LINK, POSS, COLOUR, COMPANION]),

@@ -1,6 +1,7 @@
 """Bounds with their uncertainty, and sample quality with its company."""
 
 from difflm_core.evaluation.bleu import bleu
+from difflm_core.evaluation.code import CodeReport, code_report, run_code
 from difflm_core.evaluation.detection import Detection, auroc, detection
 from difflm_core.evaluation.diversity import distinct_in_texts, diversity, length_histogram, repeated, word_counts
 from difflm_core.evaluation.exact_orders import order_nll
@@ -19,9 +20,9 @@ from difflm_core.evaluation.smoothness import Between, decode_noisy, interpolate
 from difflm_core.evaluation.text_report import TextReport, shuffle_words, text_report
 
 __all__ = [
-    "Between", "Detection", "Estimate", "GenerationReport", "Judgement", "Mauve", "TextReport", "TrainingTexts",
-    "auroc", "bleu", "decode_noisy", "detection", "distinct_in_texts", "distinct_n", "diversity",
-    "encoder_features", "estimate_nelbo", "interpolate", "judge_features", "judge_samples", "judge_texts",
-    "length_histogram", "mauve", "order_nll", "position_entropy", "repeated", "shuffle_words", "text_report",
-    "unigram_entropy", "word_counts",
+    "Between", "CodeReport", "Detection", "Estimate", "GenerationReport", "Judgement", "Mauve", "TextReport",
+    "TrainingTexts", "auroc", "bleu", "code_report", "decode_noisy", "detection", "distinct_in_texts", "distinct_n",
+    "diversity", "encoder_features", "estimate_nelbo", "interpolate", "judge_features", "judge_samples",
+    "judge_texts", "length_histogram", "mauve", "order_nll", "position_entropy", "repeated", "run_code",
+    "shuffle_words", "text_report", "unigram_entropy", "word_counts",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Protocol
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from difflm_core.models.adapted import Adapted, annealed_mask, load_adapted, save_adapted
 from difflm_core.models.attention import KeyValueCache
 from difflm_core.models.block_transformer import BlockConfig, BlockTransformer
 from difflm_core.models.cosmos import Cosmos, CosmosConfig
@@ -25,6 +26,7 @@ from difflm_core.models.planner import Planner, PlannerConfig, code_kl, draw_cod
 from difflm_core.models.pretrained import load_encoder, load_judge
 from difflm_core.models.self_conditioning import self_conditioned
 from difflm_core.models.standardise import Standardise
+from difflm_core.models.stirred import Stirred
 from difflm_core.models.tencdm import TEncDM
 from difflm_core.models.token_decoder import MLPDecoder, TokenDecoderConfig, TransformerDecoder, until_end
 from difflm_core.models.transformer import Transformer, TransformerConfig
@@ -41,12 +43,13 @@ class Denoiser(Protocol):
 
 
 __all__ = [
-    "BlockConfig", "BlockTransformer", "Cosmos", "CosmosConfig", "CrossAttention", "DecoderConfig", "Denoiser",
-    "DiffusionLM", "Encoder", "ErrorPredictor", "FrozenEncoder", "Judge", "KeyValueCache", "LD4LG",
+    "Adapted", "BlockConfig", "BlockTransformer", "Cosmos", "CosmosConfig", "CrossAttention", "DecoderConfig",
+    "Denoiser", "DiffusionLM", "Encoder", "ErrorPredictor", "FrozenEncoder", "Judge", "KeyValueCache", "LD4LG",
     "LatentClassifier", "LatentConfig", "LatentDecoder", "LatentDenoiser", "LeaveOneOut", "MLPDecoder",
     "MaskedEncoder", "PerceiverBlock", "PerceiverConfig", "Planner", "PlannerConfig", "PrefixDecoder",
-    "Reconstruction", "Resampler", "SelfBlock", "Standardise", "TEncDM", "TokenDecoderConfig", "Transformer",
-    "TransformerConfig", "TransformerDecoder", "UNet1d", "UNet1dConfig", "VectorConfig", "VectorTransformer",
-    "WithOwnEvidence", "by_level", "code_kl", "draw_codes", "leave_one_out", "load_encoder", "load_judge",
-    "on_sphere", "self_conditioned", "until_end", "with_own_evidence",
+    "Reconstruction", "Resampler", "SelfBlock", "Standardise", "Stirred", "TEncDM", "TokenDecoderConfig",
+    "Transformer", "TransformerConfig", "TransformerDecoder", "UNet1d", "UNet1dConfig", "VectorConfig",
+    "VectorTransformer", "WithOwnEvidence", "annealed_mask", "by_level", "code_kl", "draw_codes", "leave_one_out",
+    "load_adapted", "load_encoder", "load_judge", "on_sphere", "save_adapted", "self_conditioned", "until_end",
+    "with_own_evidence",
 ]  # fmt: skip

@@ -60,6 +60,9 @@ class Cosmos(nn.Module):
         self.resampler = Resampler(config.perceiver())
         self.norm = nn.RMSNorm(config.D_ae)
         self.decompressor = Decompressor(config)
+        # standardised states and latents have numbers of size 1: a place must be as loud, or no query can choose by it
+        nn.init.normal_(self.resampler.position.weight)
+        nn.init.normal_(self.decompressor.slot.weight)
 
     def measure_features(self, batches: Iterable[Encoded]) -> "Cosmos":
         """Statistics of the encoder's states, from batches (h, mask, ids), real tokens only: before the autoencoder is

@@ -40,12 +40,17 @@ class Smoothing:
             raise ValueError(f"mse is at least 0, hide, keep and drop lie in [0, 1], got {self.mse} and {shares}.")
 
 
-STAGES = {
-    "CE": Smoothing(mse=0, hide=0, keep=1, drop=0),
-    "CE + MSE": Smoothing(hide=0, keep=1, drop=0),
-    "+ perturbed states": Smoothing(drop=0),
-    "+ masked latents": Smoothing(),
-}  # the paper's four autoencoders, each with all that the one before it has
+def stages(hide: float = 0.3, keep: float = 0.7, drop: float = 0.4) -> dict[str, Smoothing]:
+    """The paper's four autoencoders, each with all that the one before it has, at these strengths."""
+    return {
+        "CE": Smoothing(mse=0, hide=0, keep=1, drop=0),
+        "CE + MSE": Smoothing(hide=0, keep=1, drop=0),
+        "+ perturbed states": Smoothing(hide=hide, keep=keep, drop=0),
+        "+ masked latents": Smoothing(hide=hide, keep=keep, drop=drop),
+    }
+
+
+STAGES = stages()  # as released
 
 
 @dataclass(frozen=True)

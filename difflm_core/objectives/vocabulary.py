@@ -5,9 +5,11 @@ is visible, so the head need not look there. What is left is a large matrix prod
 training `cross_entropy.py` saves the copies.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from difflm_core.models import Denoiser
 from difflm_core.objectives.cross_entropy import spend_on_cross_entropy
@@ -18,9 +20,21 @@ def nll_at(
 ) -> Float[Tensor, "N"]:
     """-log p(x) in nats at the N positions where `rows` is true, in row-major order. Computed in float32 or better,
     whatever the trunk's dtype.
+
+    A denoiser with a number `rows_at_once` gets so many positions at a time, whose logits are computed again in the
+    backward pass: the memory of one piece, for one more pass through the head.
     """
-    logits = denoiser.logits(h[rows])  # (N, V)
+    chosen, target, at_once = h[rows], x[rows], getattr(denoiser, "rows_at_once", None)
+    if not at_once or len(chosen) <= at_once:
+        return nll_of(denoiser, chosen, target)
+    pieces = zip(chosen.split(at_once), target.split(at_once))
+    again = {"use_reentrant": False, "preserve_rng_state": False}
+    return torch.cat([checkpoint(nll_of, denoiser, *piece, **again) for piece in pieces])
+
+
+def nll_of(denoiser: Denoiser, h: Float[Tensor, "N D"], x: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    logits = denoiser.logits(h)  # (N, V)
     logits = logits if logits.dtype.itemsize > 4 else logits.float()
     if logits.grad_fn is not None:  # made for this loss alone, so it may be overwritten
-        return spend_on_cross_entropy(logits, x[rows])
-    return F.cross_entropy(logits, x[rows], reduction="none")
+        return spend_on_cross_entropy(logits, x)
+    return F.cross_entropy(logits, x, reduction="none")

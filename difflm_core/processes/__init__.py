@@ -3,6 +3,7 @@
 from difflm_core.processes import matrices
 from difflm_core.processes.ddpm_grid import betas_of, scaled_linear_betas
 from difflm_core.processes.discrete import DiscreteProcess, masked
+from difflm_core.processes.edits import edit_budget, edited, substituted
 from difflm_core.processes.gaussian import GaussianProcess
 from difflm_core.processes.hybrid import HybridSchedule, hybrid, uniform
 from difflm_core.processes.log_snr import LearnedLogSnr, LinearLogSnr
@@ -21,6 +22,7 @@ from difflm_core.processes.schedules import (
 
 __all__ = [
     "Cosine", "CosineBeta", "DiscreteProcess", "GaussianProcess", "GridSchedule", "HybridSchedule", "LearnedLogSnr",
-    "Linear", "LinearBeta", "LinearLogSnr", "Rescaled", "Schedule", "ShiftedCosine", "Sqrt", "betas_of", "hybrid",
-    "masked", "matrices", "scaled_linear_betas", "time_of", "uniform",
+    "Linear", "LinearBeta", "LinearLogSnr", "Rescaled", "Schedule", "ShiftedCosine", "Sqrt", "betas_of",
+    "edit_budget", "edited", "hybrid", "masked", "matrices", "scaled_linear_betas", "substituted", "time_of",
+    "uniform",
 ]  # fmt: skip

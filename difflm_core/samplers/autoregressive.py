@@ -43,14 +43,16 @@ def sample_ar(
         z[:, :known] = prompt
     cache = KeyValueCache()
     unread = torch.cat([torch.full((B, 1), model.mask_id, dtype=torch.long, device=z.device), z[:, :known]], dim=1)
-    frames = [frame(z, torch.ones(B, device=z.device), torch.zeros_like(z, dtype=torch.bool))] if record else None
+    calls, nothing = torch.zeros(B, dtype=torch.long, device=z.device), torch.zeros_like(z, dtype=torch.bool)
+    frames = [frame(z, torch.ones(B, device=z.device), nothing, calls=calls)] if record else None
     for position in range(known, L):
         h = model.hidden(unread, None, cache)[:, -1]  # (B, D)
         p = probabilities(model.logits(h), temperature, top_p)
         z[:, position] = draw_from(p, generator)
         unread = z[:, position : position + 1]
+        calls += 1
         if record:
             written = torch.zeros_like(z, dtype=torch.bool)
             written[:, position] = True
-            frames.append(frame(z, torch.full((B,), 1 - position / L, device=z.device), written, p))
-    return Sample(z, torch.full((B,), L - known, device=z.device), frames)
+            frames.append(frame(z, torch.full((B,), 1 - position / L, device=z.device), written, p, calls))
+    return Sample(z, calls, frames)

@@ -46,7 +46,7 @@ def sample_blocks(
         raise ValueError(f"end is one of the tokens 0..{model.V - 1}, got {end}.")
     rows, cache = torch.arange(len(z), device=z.device), KeyValueCache()  # the texts that have not ended
     calls = torch.zeros_like(rows)
-    frames = [page(model, z)] if record else None
+    frames = [page(model, z, calls)] if record else None
     for start in range(known // size * size, shape[1], size):
         here = slice(start, start + size)
         if start > cache.length:
@@ -60,7 +60,7 @@ def sample_blocks(
             if record:
                 written = torch.zeros_like(z, dtype=torch.bool)
                 written[now, here] = chosen
-                frames.append(page(model, z, written, probabilities(log_p, temperature, top_p)))
+                frames.append(page(model, z, calls, written, probabilities(log_p, temperature, top_p)))
         if end is not None:
             going = ~stop(z, rows, slice(max(known, start), start + size), end)
             rows, cache = rows[going], view_of(cache, model.config.layers, going)
@@ -129,7 +129,7 @@ def check_prompt(model: BlockTransformer, shape: tuple[int, int], prompt: Int[Te
     return prompt.shape[1]
 
 
-def page(model: BlockTransformer, z: Int[Tensor, "B L"], written=None, p=None) -> Frame:
+def page(model: BlockTransformer, z: Int[Tensor, "B L"], calls: Int[Tensor, "B"], written=None, p=None) -> Frame:
     """This moment. Its time is the share of the canvas that is still masked; the network is shown none."""
     written = torch.zeros_like(z, dtype=torch.bool) if written is None else written
-    return frame(z, (z == model.V).float().mean(1), written, p)
+    return frame(z, (z == model.V).float().mean(1), written, p, calls)

@@ -45,4 +45,5 @@ def take_back(canvas: Canvas, where: Bool[Tensor, "B L"]) -> None:
 
 def note(canvas: Canvas, time: float, where: Bool[Tensor, "B L"], p: Float[Tensor, "N V"] | None) -> None:
     if canvas.frames is not None:
-        canvas.frames.append(frame(canvas.z, torch.full((len(canvas.z),), time, device=canvas.z.device), where, p))
+        t = torch.full((len(canvas.z),), time, device=canvas.z.device)
+        canvas.frames.append(frame(canvas.z, t, where, p, canvas.calls))

@@ -78,11 +78,13 @@ def read(model: DiffusionLM, vectors: list, canvas: Int[Tensor, "B L"]) -> list[
     canvas; `written` is where a word changed.
     """
     free = canvas == model.V
-    frames = [frame(canvas, torch.ones(len(canvas), device=canvas.device), torch.zeros_like(free))]
+    calls = torch.zeros(len(canvas), dtype=torch.long, device=canvas.device)
+    frames = [frame(canvas, torch.ones(len(canvas), device=canvas.device), torch.zeros_like(free), calls=calls)]
     for moment in vectors[:-1]:
+        calls += 1
         p = model.logits(moment.x_hat).softmax(-1)
         tokens = torch.where(free, p.argmax(-1), canvas)
         written = tokens != frames[-1].tokens
         time = torch.full((len(tokens),), moment.time, device=tokens.device)
-        frames.append(frame(tokens, time, written, p[written]))
+        frames.append(frame(tokens, time, written, p[written], calls))
     return frames

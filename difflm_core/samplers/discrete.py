@@ -44,7 +44,7 @@ def sample_discrete(
     z = torch.where(free, process.prior(shape, generator, device), canvas)
     p, stale = None, torch.ones(shape[0], dtype=torch.bool, device=device)
     calls = torch.zeros(shape[0], dtype=torch.long, device=device)
-    frames = [frame(z, torch.ones(shape[0], device=device), torch.zeros_like(free))] if record else None
+    frames = [frame(z, torch.ones(shape[0], device=device), torch.zeros_like(free), calls=calls)] if record else None
     for step in range(T, 0, -1):
         t, s = (torch.full((shape[0],), i / T, device=device) for i in (step, step - 1))
         if bool(stale.any()):
@@ -58,5 +58,5 @@ def sample_discrete(
         if record:
             # A token of the mask's own id was not written but masked again: it has no probability among the V.
             written = changed & (z != process.mask_id)
-            frames.append(frame(z, t, written, p[written]))
+            frames.append(frame(z, t, written, p[written], calls))
     return Sample(z, calls, frames)

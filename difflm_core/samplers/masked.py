@@ -45,7 +45,7 @@ def sample_masked(
     )  # in order of revelation
     revealed, total = torch.zeros(len(z), dtype=torch.long, device=z.device), masked.sum(1)
     calls = torch.zeros_like(revealed)
-    frames = [frame(z, torch.ones(len(z), device=z.device), torch.zeros_like(masked))] if record else None
+    frames = [frame(z, torch.ones(len(z), device=z.device), torch.zeros_like(masked), calls=calls)] if record else None
 
     while bool((live := revealed < total).any()):
         now = revealed.clamp_max(shape[1] - 1)[:, None]
@@ -69,7 +69,7 @@ def sample_masked(
         revealed += planned.sum(1)
         calls += live
         if record:
-            frames.append(frame(z, t, planned, p))
+            frames.append(frame(z, t, planned, p, calls))
     return Sample(z, calls, frames)
 
 

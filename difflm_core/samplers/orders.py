@@ -16,7 +16,7 @@ from difflm_core.models import Denoiser
 from difflm_core.samplers.categorical import draw
 from difflm_core.samplers.masked import start_canvas
 from difflm_core.samplers.plans import share_left
-from difflm_core.samplers.sample import Sample
+from difflm_core.samplers.sample import Sample, frame
 
 # (where masks are, log p(x_i = v | z)) -> the positions to reveal now; log p is -inf where nothing is masked
 OrderRule = Callable[[Bool[Tensor, "B L"], Float[Tensor, "B L V"]], Bool[Tensor, "B L"]]
@@ -97,6 +97,7 @@ def sample_in_order(
     shape: tuple[int, int],
     prompt: Int[Tensor, "B L"] | None = None,
     generator: torch.Generator | None = None,
+    record: bool = False,
     device=None,
 ) -> Sample:
     """Fill a canvas (B, L) following the rule, tokens drawn at temperature 1. `prompt` is a canvas with masks where
@@ -104,9 +105,15 @@ def sample_in_order(
     """
     z = start_canvas(denoiser, shape, prompt, device)
     calls = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    nothing = torch.zeros_like(z, dtype=torch.bool)
+    frames = [frame(z, torch.ones(len(z), device=z.device), nothing, calls=calls)] if record else None
     while bool((live := (z == denoiser.V).any(1)).any()):
-        rows = live.nonzero()[:, 0]
+        rows, time = live.nonzero()[:, 0], (z == denoiser.V).float().mean(1)
         chosen, log_p = look(denoiser, rule, z[rows])
         z[rows] = z[rows].masked_scatter(chosen, draw(log_p, generator))
         calls += live
-    return Sample(z, calls)
+        if record:
+            written = nothing.clone()
+            written[rows] = chosen
+            frames.append(frame(z, time, written, log_p.exp(), calls))
+    return Sample(z, calls, frames)

@@ -56,7 +56,7 @@ def sample_entropy_bound(
     favourite = canvas.clone()  # the likeliest text; no text yet where there are masks
     noise = free.clone()  # where the canvas holds nothing that was accepted
     live, calls = free.any(1), torch.zeros(shape[0], dtype=torch.long, device=device)
-    frames = [frame(z, torch.ones(shape[0], device=device), torch.zeros_like(free))] if record else None
+    frames = [frame(z, torch.ones(shape[0], device=device), torch.zeros_like(free), calls=calls)] if record else None
     for step in range(steps, 0, -1):
         rows = live.nonzero()[:, 0]
         if not len(rows):
@@ -82,7 +82,7 @@ def sample_entropy_bound(
         if record:
             written = torch.zeros_like(free)
             written[rows] = accepted
-            frames.append(frame(z, t, written, p[accepted]))
+            frames.append(frame(z, t, written, p[accepted], calls))
     return Sample(favourite, calls, frames)
 
 

@@ -61,7 +61,7 @@ def self_correct(
     calls, changes, waited = (torch.zeros(len(z), dtype=torch.long, device=z.device) for _ in range(3))
     accuracy = torch.ones(len(z), device=z.device)  # of a row that has nothing free
     best, trace = torch.full_like(accuracy, -1), []
-    frames = [frame(z, torch.full_like(accuracy, t0), torch.zeros_like(free))] if record else None
+    frames = [frame(z, torch.full_like(accuracy, t0), torch.zeros_like(free), calls=calls)] if record else None
 
     for iteration in range(iterations + 1):
         rows = live.nonzero()[:, 0]
@@ -84,7 +84,7 @@ def self_correct(
         if record:
             full = torch.zeros_like(free)
             full[rows] = written
-            frames.append(frame(z, torch.full_like(accuracy, t0), full, probabilities(logits[written])))
+            frames.append(frame(z, torch.full_like(accuracy, t0), full, probabilities(logits[written]), calls))
         live[rows] = written.any(1)
     trace = torch.stack(trace) if trace else accuracy[None]
     return Correction(

@@ -1,18 +1,21 @@
-"""TEncDM on the toy language: encodings or embeddings, the schedule's d, four decoders on the same latents, steps.
+"""TEncDM on the toy language: which canvas, the schedule's d, four decoders on the same latents, steps.
 
-The frozen encoder is the course checkpoint mdlm-tiny. For every schedule one denoiser is trained and sampled; the four
-decoders (MLP or transformer, with noise or without) read the *same* drawn latents, so that their rows differ by the
-decoder alone. Self-conditioning is judged by two networks, trained with it and without. About an hour on one core.
+Three canvases: the states of mdlm-tiny, tuned until they show the words that are there ("encodings"), its states as
+they are ("untuned"), and its word embeddings. For every schedule one denoiser is trained and sampled, on its own grid
+of noise levels and on those of the others. The four decoders (MLP or transformer, with noise or without) read the
+*same* drawn latents, so that their rows differ by the decoder alone. Self-conditioning is judged by two networks,
+trained with it and without.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from difflm_core.data import language_batches, toy_language
-from difflm_core.evaluation import judge_samples
+from difflm_core.evaluation import distinct_n
 from difflm_core.models import (
     LatentConfig,
     LatentDenoiser,
@@ -22,30 +25,34 @@ from difflm_core.models import (
     TokenDecoderConfig,
     TransformerDecoder,
 )
-from difflm_core.processes import GaussianProcess, ShiftedCosine, Sqrt
+from difflm_core.processes import GaussianProcess, ShiftedCosine, Sqrt, masked, time_of
 from difflm_core.processes.floored import Floored
 from difflm_core.samplers import magnitudes, sample_latents
 from difflm_core.studies import store
-from difflm_core.training import States, train_latent_denoiser, train_tencdm_decoder
+from difflm_core.studies.toy_quality import quality
+from difflm_core.training import States, corrupted, train_latent_denoiser, train_tencdm_decoder, tune_encoder
 from difflm_core.training.course import course_checkpoint
 
 SETTINGS = {
     "encoder": "mdlm-tiny",
+    "tuning_steps": 400,
+    "hidden_share": 0.3,
     "width": 96,
-    "layers": 3,
-    "train_steps": 1500,
-    "decoder_steps": 400,
+    "layers": 2,
+    "train_steps": 1200,
+    "decoder_steps": 250,
     "decoder_layers": 2,
-    "batch_size": 128,
-    "learning_rate": 2e-3,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
     "ema": 0.99,
     "corrupt_up_to": 0.15,
     "steps": 50,
     "samples": 256,
-    "read_at": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9],
-    "schedules": ["tan-1", "tan-3", "tan-5", "tan-9", "tan-13", "sqrt"],
-    "usual": "tan-5",  # of the comparisons other than that of schedules
-    "step_counts": [5, 10, 20, 50, 100, 200],
+    "read_at": [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9],
+    "schedules": ["tan-1", "tan-3", "tan-5", "tan-9", "sqrt"],
+    "usual": "tan-3",  # of the comparisons other than that of schedules
+    "step_counts": [5, 10, 20, 50, 200],
+    "walkers": ["tan-1", "tan-3", "tan-9"],  # networks that are also sampled on the others' grids,
 }
 SEEDS = (0, 1, 2)
 DECODERS = {
@@ -54,6 +61,7 @@ DECODERS = {
     "transformer": (TransformerDecoder, 0.0),
     "transformer + Cor": (TransformerDecoder, SETTINGS["corrupt_up_to"]),
 }
+CANVASES = ("encodings", "untuned", "embeddings")
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -68,10 +76,21 @@ def frozen_encoder() -> MaskedEncoder:
     return MaskedEncoder(SETTINGS["encoder"], course_checkpoint(SETTINGS["encoder"])[0])
 
 
+@cache
+@torch.enable_grad()  # also where a study measures without gradients
+def tuned_encoder() -> MaskedEncoder:
+    """mdlm-tiny after a short training on all words of half-hidden texts, the visible ones too; then frozen."""
+    model, _ = course_checkpoint(SETTINGS["encoder"])
+    texts = language_batches(toy_language(), SETTINGS["batch_size"], seeded(500))
+    hide = corrupted(masked(model.V), SETTINGS["hidden_share"], seeded(501))
+    tune_encoder(model, texts, hide, SETTINGS["tuning_steps"], progress=False)
+    return MaskedEncoder(f"{SETTINGS['encoder']}, tuned", model)
+
+
 def encoded(encoder: MaskedEncoder, canvas: str, generator: torch.Generator) -> Iterator[States]:
-    """Endless batches of the encoder's states ("encodings") or of its word embeddings ("embeddings")."""
+    """Endless batches of the encoder's word embeddings ("embeddings") or of its states (any other canvas)."""
     for ids in language_batches(toy_language(), SETTINGS["batch_size"], generator):
-        h = encoder.states(ids) if canvas == "encodings" else encoder.embeddings[ids]
+        h = encoder.embeddings[ids] if canvas == "embeddings" else encoder.states(ids)
         yield States(h, torch.ones_like(ids, dtype=torch.bool), ids)
 
 
@@ -104,74 +123,116 @@ def denoiser(
     return net
 
 
-def draw(net: LatentDenoiser, process: GaussianProcess, seed: int, steps: int, self_condition: bool):
-    shape = (SETTINGS["samples"], net.config.length, net.config.D)
+def draw(net: Callable, process: GaussianProcess, D: int, seed: int, steps: int, self_condition: bool):
+    shape = (SETTINGS["samples"], toy_language().length, D)
     return sample_latents(process, net, shape, steps, seeded(seed), self_condition=self_condition, record=True)
 
 
+def on_grid(net: Callable, own: GaussianProcess, other: GaussianProcess) -> Callable:
+    """The network for a walk over `other`'s noise levels: it is told the time at which its own schedule has them."""
+    return lambda z_t, t, previous: net(z_t, time_of(own.schedule, other.alpha(t)).to(z_t.dtype), previous)
+
+
 def judged(model: TEncDM, latents: Tensor) -> dict:
-    """What the exact language makes of the decoded texts."""
-    tokens, language = model.decode(latents).argmax(-1), toy_language()
-    report = judge_samples(tokens, language.log_prob)
-    grammatical = language.grammatical(tokens).double().mean().item()
-    return {"grammatical": grammatical, "perplexity": report.perplexity, "distinct_2": report.distinct_2}
+    """What the exact language makes of the decoded texts, and how various they are."""
+    tokens = model.decode(latents).argmax(-1)
+    return quality(tokens) | {"distinct_2": distinct_n(tokens, 2)}
+
+
+def read(model: TEncDM, latents: Tensor, batch: States) -> Tensor:
+    """Which words are read right: (B, L)."""
+    return model.decode(latents).argmax(-1) == batch.ids
+
+
+def share(right: Tensor) -> float:
+    return right.double().mean().item()
 
 
 @torch.no_grad()
-def readings(model: TEncDM, net: LatentDenoiser, process: GaussianProcess, batch: States) -> dict:
-    """Shares of words read right: from clean latents, from z_t as it is, and from the network's x_hat(z_t, t)."""
-    x, noisy, denoised = model.encode(*batch), [], []
+def reading(model: TEncDM, process: GaussianProcess, batch: States) -> dict:
+    """Shares of words (and of whole texts) read right from clean latents, and of words from z_t as it is."""
+    x, noisy = model.encode(*batch), []
+    for time_ in SETTINGS["read_at"]:
+        z_t = process.corrupt(x, torch.full((len(x),), time_), seeded(7))
+        noisy.append(share(read(model, z_t, batch)))
+    clean = read(model, x, batch)
+    return {"clean": share(clean), "texts": share(clean.all(1)), "noisy": noisy}
+
+
+@torch.no_grad()
+def denoising(
+    model: TEncDM, net: LatentDenoiser, process: GaussianProcess, batch: States, self_condition: bool
+) -> dict:
+    """Of x_hat(z_t, t) on held-out texts: the words read from it, its squared error and its mean square per number."""
+    x, rows = model.encode(*batch), {"words": [], "error": [], "size": []}
     for time_ in SETTINGS["read_at"]:
         t = torch.full((len(x),), time_)
         z_t = process.corrupt(x, t, seeded(7))
-        for shares, latents in ((noisy, z_t), (denoised, net(z_t, t))):
-            shares.append((model.decode(latents).argmax(-1) == batch.ids).double().mean().item())
-    clean = (model.decode(x).argmax(-1) == batch.ids).double().mean().item()
-    return {"clean": clean, "noisy": noisy, "denoised": denoised}
+        x_hat = net(z_t, t)
+        x_hat = net(z_t, t, x_hat) if self_condition else x_hat
+        rows["words"].append(share(read(model, x_hat, batch)))
+        rows["error"].append((x_hat - x).square().mean().item())
+        rows["size"].append(x_hat.square().mean().item())
+    return rows
 
 
 @torch.no_grad()
 def run(canvas: str, schedule: str, seed: int, decoders: list[str], self_conditioning: float = 0.5) -> dict:
     """One denoiser; every decoder reads the same latents. With self-conditioning off, the sampler's is off too."""
-    began, encoder, process = time.perf_counter(), frozen_encoder(), process_of(schedule)
+    began, process, conditioned = time.perf_counter(), process_of(schedule), self_conditioning > 0
     with torch.enable_grad():
+        encoder = frozen_encoder() if canvas == "untuned" else tuned_encoder()
         models = {name: autoencoder(encoder, canvas, name, process, seed) for name in decoders}
         best = models[decoders[-1]]
         net = denoiser(best, encoder, canvas, process, seed, self_conditioning)
-    held_out = next(encoded(encoder, canvas, seeded(99)))
-    sample = draw(net, process, seed, SETTINGS["steps"], self_conditioning > 0)
+    held_out = States(*map(torch.cat, zip(*(next(encoded(encoder, canvas, seeded(99 + i))) for i in range(4)))))
+    sample = draw(net, process, encoder.dim, seed, SETTINGS["steps"], conditioned)
     row = {"canvas": canvas, "schedule": schedule, "seed": seed, "self_conditioning": self_conditioning}
-    row |= {"seconds": round(time.perf_counter() - began), "read": readings(best, net, process, held_out)}
+    row["denoising"] = denoising(best, net, process, held_out, conditioned)
+    row["reading"] = {name: reading(model, process, held_out) for name, model in models.items()}
     row["decoders"] = {name: judged(model, sample.x) for name, model in models.items()}
-    if schedule == SETTINGS["usual"] and canvas == "encodings":
-        row["by_steps"] = []
-        for steps in SETTINGS["step_counts"]:
-            sample = draw(net, process, seed, steps, self_conditioning > 0)
-            sizes = magnitudes(sample)
-            row["by_steps"].append({"steps": steps, "last_magnitude": sizes[-1].item()} | judged(best, sample.x))
-            if steps == SETTINGS["steps"]:
-                row["magnitudes"] = sizes.tolist()
-    return row
+    usual = schedule == SETTINGS["usual"]
+    if canvas == "encodings" and conditioned and schedule in SETTINGS["walkers"]:
+        row["walked"] = {other: walked(best, net, process, other, seed) for other in SETTINGS["schedules"]}
+    if canvas == "encodings" and usual:
+        row["by_steps"] = [steps_row(best, net, process, seed, steps, conditioned) for steps in SETTINGS["step_counts"]]
+    return row | {"seconds": round(time.perf_counter() - began)}
+
+
+def walked(model: TEncDM, net: LatentDenoiser, own: GaussianProcess, other: str, seed: int) -> dict:
+    """The same network on another schedule's grid of noise levels."""
+    process = process_of(other)
+    sample = draw(on_grid(net, own, process), process, net.config.D, seed, SETTINGS["steps"], True)
+    return judged(model, sample.x)
+
+
+def steps_row(model: TEncDM, net: LatentDenoiser, process: GaussianProcess, seed: int, steps: int, sc: bool) -> dict:
+    sample = draw(net, process, net.config.D, seed, steps, sc)
+    return {"steps": steps, "magnitudes": [round(m, 4) for m in magnitudes(sample).tolist()]} | judged(model, sample.x)
 
 
 def cells() -> list[dict]:
+    """Keyword arguments of `run`, the comparisons on the usual schedule first."""
     usual, best = SETTINGS["usual"], list(DECODERS)[-1]
-    rows = [
-        {"canvas": "encodings", "schedule": name, "decoders": list(DECODERS) if name == usual else [best]}
-        for name in SETTINGS["schedules"]
-    ]
-    rows.append({"canvas": "embeddings", "schedule": usual, "decoders": [best]})
+    rows = [{"canvas": "encodings", "schedule": usual, "decoders": list(DECODERS)}]
     rows.append({"canvas": "encodings", "schedule": usual, "decoders": [best], "self_conditioning": 0.0})
-    return rows
+    rows += [{"canvas": canvas, "schedule": usual, "decoders": [best]} for canvas in CANVASES[1:]]
+    others = [name for name in SETTINGS["schedules"] if name != usual]
+    return rows + [{"canvas": "encodings", "schedule": name, "decoders": [best]} for name in others]
+
+
+def told(row: dict) -> str:
+    figures = list(row["decoders"].values())[-1]
+    clean = list(row["reading"].values())[-1]
+    return (
+        f"{row['canvas']:10s} {row['schedule']:6s} self-conditioning {row['self_conditioning']:g}: grammatical "
+        f"{figures['grammatical']:.1%}, distinct-2 {figures['distinct_2']:.3f}, words read {clean['clean']:.1%}, "
+        f"{row['seconds']} s"
+    )
 
 
 def main() -> None:
-    started, runs = time.perf_counter(), []
-    for seed in SEEDS:
-        for cell in cells():
-            runs.append(run(seed=seed, **cell))
-            print({key: value for key, value in runs[-1].items() if key not in ("magnitudes", "by_steps")}, flush=True)
-    store.save("tencdm", SETTINGS, runs, time.perf_counter() - started)
+    store.over_seeds("tencdm", SETTINGS, SEEDS, lambda seed: (run(seed=seed, **cell) for cell in cells()), told)
 
 
 if __name__ == "__main__":

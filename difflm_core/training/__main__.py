@@ -13,7 +13,10 @@ import torch
 import tyro
 
 from difflm_core.data.cache import ArchiveError
+from difflm_core.training import latent_run
 from difflm_core.training.checkpoints import checkpoints
+from difflm_core.training.latent_plan import plan_latents
+from difflm_core.training.latent_recipes import LATENT_RECIPES, LatentRecipe
 from difflm_core.training.loop import build, train
 from difflm_core.training.plan import plan
 from difflm_core.training.recipes import RECIPES, Recipe
@@ -21,9 +24,10 @@ from difflm_core.training.report import report
 from difflm_core.training.stops import TrainingStopped
 
 INTERRUPTED = 130  # as the shell has it for Ctrl-C
+KNOWN = RECIPES | LATENT_RECIPES
 AnyRecipe = tyro.extras.subcommand_type_from_defaults(
-    {name: recipe for name, (_, recipe) in RECIPES.items()},
-    {name: text for name, (text, _) in RECIPES.items()},
+    {name: recipe for name, (_, recipe) in KNOWN.items()},
+    {name: text for name, (text, _) in KNOWN.items()},
     prefix_names=False,
 )
 
@@ -39,6 +43,8 @@ class Command:
     """Go on with the run in that folder."""
     plan: bool = False
     """Say what the run would take and what to expect of it, and do not start it."""
+    trackers: tuple[str, ...] = ()
+    """Where the log goes too: tensorboard, wandb, ..., if that package is installed."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Where to train."""
 
@@ -48,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     saved, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    name = next((word for word in arguments if word in RECIPES), None)
+    name = next((word for word in arguments if word in KNOWN), None)
     if name is None and not {"-h", "--help"} & set(arguments):
         print(which_recipe(arguments), file=sys.stderr)
         return 2
@@ -71,11 +77,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(command: Command, name: str, folder: Path) -> int:
-    recipe: Recipe = command.recipe
+    recipe: Recipe | LatentRecipe = command.recipe
+    latent = isinstance(recipe, LatentRecipe)
     if command.plan:
-        print(plan(name, recipe))
+        print(plan_latents(name, recipe) if latent else plan(name, recipe))
         return 0
     check_device(command.device)
+    if latent:
+        return latent_run.run(name, recipe, folder, command.resume, command.device)
     started, speaks = time.perf_counter(), int(os.environ.get("RANK", 0)) == 0  # one of the processes that train
     if speaks:
         model = build(recipe)
@@ -84,7 +93,7 @@ def run(command: Command, name: str, folder: Path) -> int:
             f"{name}: {size}, V = {V}, length {length}, {recipe.steps} steps of {recipe.batch_size} {where()}; "
             f"into {folder}"
         )
-    done = train(recipe, folder, command.resume, device=command.device)
+    done = train(recipe, folder, command.resume, device=command.device, trackers=command.trackers)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     if not done.finished:
@@ -104,13 +113,13 @@ def where() -> str:
 def which_recipe(arguments: list[str]) -> str:
     """What to say if no recipe was named."""
     words = [word for word in arguments if not word.startswith("-")]
-    close = [(word, near) for word in words if (near := difflib.get_close_matches(word, RECIPES, n=3))]
+    close = [(word, near) for word in words if (near := difflib.get_close_matches(word, KNOWN, n=3))]
     said = "Say which recipe to train."
     if close:
         said = f"There is no recipe {close[0][0]!r}. Did you mean {' or '.join(close[0][1])}?"
     elif words:
         said = f"There is no recipe {words[-1]!r}."
-    listed = "\n".join(f"  {name:17} {text}" for name, (text, _) in RECIPES.items())
+    listed = "\n".join(f"  {name:17} {text}" for name, (text, _) in KNOWN.items())
     return f"{said} They are:\n{listed}\nFor the settings: python -m difflm_core.training {next(iter(RECIPES))} --help"
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from difflm_core.models import BlockConfig, BlockTransformer, DiffusionLM, Transformer, TransformerConfig
 from difflm_core.training.folders import write_folder, write_text
+from difflm_core.training.sharding import dealt_like
 
 
 def save_model(
@@ -28,7 +29,7 @@ def save_model(
 ) -> Path:
     """Write model.safetensors, config.json and (if given) tokenizer.json to a folder of their own, all or nothing."""
     tensors = {"model.safetensors": dict(model.state_dict())}
-    return write_folder(Path(folder), tensors, _texts(model, about, tokenizer))
+    return write_folder(Path(folder), tensors, texts_of(model, about, tokenizer))
 
 
 def save_state(
@@ -41,7 +42,7 @@ def save_state(
 ) -> Path:
     """Write folder/step-NNNNNN and drop all but the newest `keep`."""
     tensors = {"model.safetensors": dict(model.state_dict()), "state.safetensors": state}
-    done = write_folder(place(folder, about["step"]), tensors, _texts(model, about, tokenizer))
+    done = write_folder(place(folder, about["step"]), tensors, texts_of(model, about, tokenizer))
     for old in checkpoints(folder)[:-keep]:
         dropped = old.with_name(old.name + ".old.part")
         old.rename(dropped)  # at once no checkpoint any more, however long deleting takes
@@ -51,7 +52,7 @@ def save_state(
 
 def rewrite_about(folder: Path, model: Transformer, about: dict) -> Path:
     """Replace the config.json of a finished checkpoint, in one step."""
-    write_text(folder / "config.json", _texts(model, about, None)["config.json"])
+    write_text(folder / "config.json", texts_of(model, about, None)["config.json"])
     return folder
 
 
@@ -156,10 +157,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
+            weight = weights[int(index)]
+            state.setdefault(int(index), {})[name] = dealt_like(value, weight)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -182,7 +185,8 @@ def _untrained(folder: Path) -> Transformer | DiffusionLM:
         raise ValueError(damaged(folder, f"config.json does not describe a model ({error!r})")) from None
 
 
-def _texts(model: Transformer, about: dict | None, tokenizer: Tokenizer | None) -> dict[str, str]:
+def texts_of(model: Transformer, about: dict | None, tokenizer: Tokenizer | None) -> dict[str, str]:
+    """config.json and, if there is one, tokenizer.json."""
     described = model.description() if isinstance(model, DiffusionLM) else asdict(model.config)
     texts = {"config.json": json.dumps({"model": described, **(about or {})}, indent=1) + "\n"}
     return texts if tokenizer is None else texts | {"tokenizer.json": tokenizer.to_str(pretty=True)}

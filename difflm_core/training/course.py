@@ -86,13 +86,20 @@ Four samples, not chosen (seed 0):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m difflm_core.training.course", description=__doc__)
-    parser.add_argument("name", choices=list(RECIPES), help="the recipe to train and store")
+    from difflm_core.training.latent_recipes import LATENT_RECIPES  # which reads a course checkpoint itself
+
+    parser.add_argument("name", choices=[*RECIPES, *LATENT_RECIPES], help="the recipe to train and store")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="where the run is kept, and resumed if it was cut off"
     )
     options = parser.parse_args(arguments)
-    recipe, folder = RECIPES[options.name][1], options.runs / f"course-{options.name}"
     try:
+        if options.name in LATENT_RECIPES:
+            from difflm_core.training.latent_course import make_latents
+
+            print(f"stored in {make_latents(options.name, options.runs).relative_to(CHECKPOINTS.parents[1])}")
+            return 0
+        recipe, folder = RECIPES[options.name][1], options.runs / f"course-{options.name}"
         run = train(recipe, folder, resume=bool(checkpoints(folder)))
         if not run.finished:
             return 130

@@ -34,6 +34,7 @@ def descend(
     if not 0 <= ema < 1:
         raise ValueError(f"ema is the share of the average that a step keeps, in [0, 1), got {ema}.")
     weights = [p for p in model.parameters() if p.requires_grad]
+    device = weights[0].device
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_cosine(step, steps))
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
@@ -45,7 +46,8 @@ def descend(
         batch = next(source, None)
         if batch is None:
             raise ValueError(f"The batches ran out after {step} of {steps} steps: give an endless iterator of them.")
-        loss = loss_of(batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):  # as in the main loop
+            loss = loss_of(batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -13,15 +13,17 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from difflm_core.data import LostText
 from difflm_core.evaluation import Estimate, estimate_nelbo
 from difflm_core.models import Transformer
 from difflm_core.training import log
 from difflm_core.training.interrupts import RESUME, signals_wait
-from difflm_core.training.recipes import Recipe
-from difflm_core.training.resume import open_run, save
+from difflm_core.training.recipe import Recipe
+from difflm_core.training.resume import flat, open_run, plain, save
 from difflm_core.training.state import State, build, learning_rate
 from difflm_core.training.stops import TrainingStopped, check_bound
 from difflm_core.training.team import Team
+from difflm_core.training.trackers import Trackers, check_tracker
 
 __all__ = ["Run", "TrainingStopped", "build", "evaluate", "learning_rate", "train"]
 
@@ -53,11 +55,13 @@ def evaluate(recipe: Recipe, model: Transformer, draws: int = 4, device=None, te
 
 
 def train(
-    recipe: Recipe, folder: Path | str | None = None, resume: bool = False, progress: bool = True, device=None
-) -> Run:
+    recipe: Recipe, folder: Path | str | None = None, resume: bool = False, progress: bool = True, device=None,
+    trackers: tuple[str, ...] = (),
+) -> Run:  # fmt: skip
     """Train a recipe; returns a `Run` whose model has the averaged weights.
 
-    With a `folder`, writes log.jsonl and checkpoints there; `resume` goes on from the newest one, bit for bit on a CPU.
+    With a `folder`, writes log.jsonl and checkpoints there, and for `trackers` (tensorboard, wandb, ...) what they make
+    of the same numbers; `resume` goes on from the newest one, bit for bit on a CPU.
     Ctrl-C lets the step in progress end, saves and returns with `finished=False`; a second Ctrl-C does not wait.
     SIGTERM (a cluster takes the machine back) does the same and then ends the process with status 75. A loss or
     gradient that is not finite raises `TrainingStopped` before the weights are touched. Further errors: `open_run`, and
@@ -65,9 +69,14 @@ def train(
     """
     if resume and folder is None:
         raise ValueError("To resume, say which folder the run is in.")
+    if trackers and folder is None:
+        raise ValueError("Trackers need the folder of the run.")
+    for name in trackers:
+        check_tracker(name)
     state = State(recipe, device)
     if folder is not None:
         open_run(state, Path(folder), resume)
+        state.trackers = Trackers(trackers, state.team.accelerator, state.folder, flat(plain(recipe)["settings"]))
 
     cut = False
     with signals_wait() as asked, progress_bar(state, progress) as bar:
@@ -79,6 +88,10 @@ def train(
                 between_steps(state, bar)
         except KeyboardInterrupt:
             cut = True
+        except LostText as error:
+            raise TrainingStopped(f"{error} {farewell(state, cut)}") from error
+    if state.trackers is not None:
+        state.trackers.close()
     finished = state.step == recipe.steps and not cut
     if not finished:
         said = farewell(state, cut)
@@ -86,7 +99,7 @@ def train(
             tqdm.write(said)
     if not cut and state.team.any(signal.SIGTERM in asked):
         raise SystemExit(RESUME)
-    return Run(state.averaged.module.eval(), state.history, state.folder, finished)
+    return Run(state.average().eval(), state.history, state.folder, finished)
 
 
 def progress_bar(state: State, shown: bool) -> tqdm:
@@ -117,7 +130,7 @@ def between_steps(state: State, bar: tqdm) -> None:
 def measure(state: State, bar: tqdm) -> None:
     """One row of the history and of the log: the bound with the averaged weights."""
     recipe = state.recipe
-    estimate = evaluate(recipe, state.averaged.module, device=state.device, team=state.team)
+    estimate = evaluate(recipe, state.average(), device=state.device, team=state.team)
     check_bound(state, estimate.mean)
     row = {
         "step": state.step,
@@ -130,6 +143,7 @@ def measure(state: State, bar: tqdm) -> None:
     }
     if state.folder is not None and state.team.main:
         log.append(state.folder, row)
+        state.trackers.log(row)
     state.history.append(row)
     if not bar.disable:
         best = recipe.data.nats_per_token()

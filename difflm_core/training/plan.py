@@ -4,33 +4,46 @@
 
 A matrix costs 2 FLOPs per weight and token, and the backward pass twice the forward one: 6. Attention compares and
 mixes L positions: 2 x 2 width L per layer and token, again times 3. The head (V width) is asked at a share H of the
-positions: half for masked diffusion, whose masked share is uniform on [0, 1]. Matrices that read the time work once a
-row, not once a token. Look-ups, norms and the optimiser are left out.
+positions: half for masked diffusion, whose masked share is uniform on [0, 1]. Block diffusion reads two copies of the
+text, noisy and clean, in one pass of 2 L positions. Matrices that read the time work once a row, not once a token.
+Look-ups, norms and the optimiser are left out.
+
+    MFU = FLOPs of a step / (seconds of a step x processes x peak)
+
+Model FLOPs utilisation counts these FLOPs, whatever was computed besides (as with `recompute`).
 """
 
 import textwrap
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from difflm_core.models import DiffusionLM
+from difflm_core.training.block_task import Block
+from difflm_core.training.d3pm_task import D3PM, Noise
 from difflm_core.training.diffusion_lm_task import EmbeddingDiffusion
-from difflm_core.training.recipes import Recipe
-from difflm_core.training.sources import Corpus, HubSentences, HubText, ToyLanguage
+from difflm_core.training.llada_task import LLaDA
+from difflm_core.training.paper_recipes import EXPECTED
+from difflm_core.training.recipe import Recipe
+from difflm_core.training.sources import (
+    Corpus,
+    HubSentences,
+    HubText,
+    PreparedText,
+    Shakespeare,
+    StreamedText,
+    ToyLanguage,
+)
 from difflm_core.training.state import build
 from difflm_core.training.tasks import Masked
 
 UTILISATION = 0.35  # assumed share of the peak that training reaches; measure yours
 ACTIVATION = 52  # bytes that autograd keeps of a block per token and unit of width under bfloat16, counted on a CPU
-TOKENIZERS = {"bert-base-uncased": 30_522}
+TOKENIZERS = {"bert-base-uncased": 30_522, "gpt2": 50_257}
+PREPARED = {"owt-gpt2": 50_257, "lm1b-bert": 30_522, "text8": 27}
+SHAKESPEARE = 74  # characters
 DATASETS = {"tuetschek/e2e_nlg": 821}  # Li et al. 2022, App. B
-EXPECTED = {
-    "mdlm-lm1b": "test perplexity at most 31.8 (autoregressive: 22.8) on texts joined and cut to 128 tokens, as here; "
-    "the paper's 27.04 (22.32) is for single sentences, padded: another test set",
-    "gidd-lm1b": "no published figure: the paper trained on OpenWebText",
-    "diffusion-lm-e2e": "about 5 hours on one A100 by the paper's account, which gives no bound for this model",
-}
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,11 @@ def needs(recipe: Recipe, processes: int = 1) -> Needs:
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = build(recipe, V)
     trunk, head, share = matrices(recipe, model, V)
-    tokens = recipe.steps * recipe.batch_size * length
-    forward = 2 * trunk + 4 * size.layers * size.width * length
+    tokens, copies = recipe.steps * recipe.batch_size * length, 1 + isinstance(recipe.task, Block)
+    forward = copies * (2 * trunk + 4 * size.layers * size.width * copies * length)
     passes = 3 + getattr(recipe.task, "self_conditioning", False) / 2  # a second look at half of the batches
     # a block computed again stops before its last matrix, whose result nobody needs
-    again = recipe.engine.recompute * (forward - 8 * size.layers * size.width**2)
+    again = recipe.engine.recompute * (forward - copies * 8 * size.layers * size.width**2)
     micro = recipe.batch_size * length / (processes * recipe.engine.accumulate)
     parameters = model.parameters_count()
     return Needs(
@@ -75,9 +88,15 @@ def needs(recipe: Recipe, processes: int = 1) -> Needs:
         parameters,
         tokens,
         tokens * (passes * forward + again + 6 * head * share),
-        20 * parameters,  # weights, gradient, average, AdamW's two moments, 4 bytes each
-        micro * (activations(recipe) + 8 * share * V),
+        20 * parameters / (processes if recipe.engine.fsdp else 1),  # weights, gradient, average, AdamW's two moments
+        micro * (copies * activations(recipe) + 8 * share * V),
     )
+
+
+def utilisation(recipe: Recipe, seconds: float, peak: float, processes: int = 1) -> float:
+    """MFU: the share of `peak` (FLOP/s of one process's device) that a step of so many seconds makes use of."""
+    computed = needs(replace(recipe, engine=replace(recipe.engine, recompute=False))).flops / recipe.steps
+    return computed / (seconds * processes * peak)
 
 
 def matrices(recipe: Recipe, model, V: int) -> tuple[float, int, float]:
@@ -88,7 +107,18 @@ def matrices(recipe: Recipe, model, V: int) -> tuple[float, int, float]:
     if isinstance(model, DiffusionLM):  # rounding is tied to the embeddings, and asked everywhere
         return trunk, V * model.D, 1.0
     head = V * recipe.size.width
-    return trunk - head, head, 0.5 if isinstance(recipe.task, Masked) else 1.0
+    return trunk - head, head, asked(recipe.task)
+
+
+def asked(task) -> float:
+    """At how many positions the head is asked, of each of the text's; more than 1 where it is asked twice."""
+    if isinstance(task, Masked | LLaDA):
+        return 0.5
+    if isinstance(task, Block):
+        return (task.low + task.high) / 2
+    if isinstance(task, D3PM):  # the term of the bound, and the cross-entropy everywhere
+        return (0.5 if task.noise is Noise.ABSORBING else 1.0) + (task.lam > 0)
+    return 1.0
 
 
 def activations(recipe: Recipe) -> float:
@@ -102,10 +132,14 @@ def activations(recipe: Recipe) -> float:
 def vocabulary(recipe: Recipe) -> int:
     """V, without fetching the data where it is known."""
     data = recipe.data
-    if isinstance(data, HubText) and data.tokenizer_name in TOKENIZERS:
+    if isinstance(data, PreparedText) and data.name in PREPARED:
+        return PREPARED[data.name]
+    if isinstance(data, HubText | StreamedText) and data.tokenizer_name in TOKENIZERS:
         return TOKENIZERS[data.tokenizer_name]
     if isinstance(data, HubSentences) and data.name in DATASETS:
         return DATASETS[data.name]
+    if isinstance(data, Shakespeare) and data.bpe is None:
+        return SHAKESPEARE
     return data.bpe if isinstance(data, Corpus) and data.bpe else data.V
 
 
@@ -117,7 +151,7 @@ def plan(name: str, recipe: Recipe) -> str:
         f"{name}: {run.parameters:,} parameters, V = {run.V:,}, length {recipe.data.length}",
         f"  training     {recipe.steps:,} steps of {recipe.batch_size} rows = {amount(run.tokens)} tokens, "
         f"{run.flops:.2g} FLOPs",
-        f"  memory       {size_of(run.state)} in every process for weights, gradient, average and AdamW: 20 bytes a "
+        f"  memory       {size_of(run.state)} {where(recipe)} for weights, gradient, average and AdamW: 20 bytes a "
         "parameter;",
         f"               about {size_of(run.activations)} (bfloat16, an estimate) for "
         f"{recipe.batch_size // recipe.engine.accumulate} rows at a time, dealt to all processes",
@@ -126,6 +160,10 @@ def plan(name: str, recipe: Recipe) -> str:
     ]
     expect = textwrap.wrap(expected(name, recipe), 100, initial_indent="  expect       ", subsequent_indent=" " * 15)
     return "\n".join([*lines, *expect])
+
+
+def where(recipe: Recipe) -> str:
+    return "in all processes together" if recipe.engine.fsdp else "in every process"
 
 
 def time_on(machine: Hardware, run: Needs) -> str:

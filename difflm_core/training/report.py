@@ -7,7 +7,7 @@ from difflm_core.data.toy_language import broken_rules, toy_language
 from difflm_core.evaluation import estimate_nelbo, judge_samples
 from difflm_core.models import Transformer
 from difflm_core.training.loop import evaluate
-from difflm_core.training.recipes import Recipe
+from difflm_core.training.recipe import Recipe
 from difflm_core.training.sources import ToyLanguage
 
 

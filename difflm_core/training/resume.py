@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from difflm_core.training import checkpoints, log
-from difflm_core.training.recipes import Engine, Recipe
+from difflm_core.training import checkpoints, log, sharding
+from difflm_core.training.recipe import Recipe
 from difflm_core.training.state import State
 
 
@@ -40,18 +41,19 @@ def save(state: State) -> Path:
     (a run interrupted in an evaluation is saved without that row, and measures it when it goes on). All processes call
     it, since each has dropout of its own; one writes.
     """
-    chances = state.team.objects(torch.get_rng_state())
+    chances, model = state.team.objects(torch.get_rng_state()), state.average()
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    tensors |= checkpoints.optimizer_tensors(state.optimizer)
+    tensors = sharding.whole_of(tensors) | state.chance()  # all processes give their parts
     target = checkpoints.place(state.folder, state.step)
     if not state.team.main:
         return target
     if target.exists():
-        return checkpoints.rewrite_about(target, state.averaged.module, about_run(state))
-    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
-    tensors |= checkpoints.optimizer_tensors(state.optimizer) | state.chance()
+        return checkpoints.rewrite_about(target, model, about_run(state))
     tensors["averaged.count"] = state.averaged.n_averaged
     tensors |= {f"torch_generator.{rank}": chances[rank] for rank in range(1, len(chances))}
     tokenizer = state.recipe.data.tokenizer()
-    return checkpoints.save_state(state.folder, state.averaged.module, tensors, about_run(state), tokenizer)
+    return checkpoints.save_state(state.folder, model, tensors, about_run(state), tokenizer)
 
 
 def about_run(state: State) -> dict:
@@ -74,8 +76,8 @@ def load(state: State, folder: Path) -> None:
     averaged = checkpoints.load_model(folder).state_dict()
     try:
         weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-        state.model.load_state_dict(weights)
-        state.averaged.module.load_state_dict(averaged)
+        sharding.load_whole(state.model, weights)
+        sharding.load_whole(state.averaged.module, averaged)
         state.averaged.n_averaged.copy_(tensors["averaged.count"])
         checkpoints.load_optimizer(state.optimizer, tensors)
         state.set_chance(tensors | own_chance(state, tensors, about["step"]), about["batches"])
@@ -107,9 +109,10 @@ def check_same(state: State, folder: Path, about: dict) -> None:
             f"The run in {folder.parent} was started on {about['device']}, this is {device_of(state)}, where its "
             f"random numbers cannot go on: resume it with --device {about['device']}."
         )
-    place = {key: value for key, value in about.get("batches", {}).items() if key == "rows"}
+    same = ("rows", "digest")
+    place = {key: value for key, value in about.get("batches", {}).items() if key in same}
     same_words = checkpoints.load_tokenizer(folder).get_vocab() == state.recipe.data.tokenizer().get_vocab()
-    if not same_words or place != {key: value for key, value in state.place().items() if key == "rows"}:
+    if not same_words or place != {key: value for key, value in state.place().items() if key in same}:
         raise ValueError(
             f"The training text has changed since the run in {folder.parent} began: resume it with the same text, or "
             "name another folder."
@@ -125,7 +128,7 @@ def plain(recipe: Recipe) -> dict:
 def differences(old: dict, new: dict) -> list[str]:
     """["steps was 10, is 20", "size.width was 16, is 32"]: where two plain recipes differ in what they compute."""
     kinds = [f"{key} was {old.get(key)}, is {new[key]}" for key in ("task", "data") if old.get(key) != new[key]]
-    before, now = computed(old.get("settings", {})), computed(new["settings"])
+    before, now = (known(side) | computed(side.get("settings", {})) for side in (old, new))
     if "data" in "".join(kinds):  # another kind of data has other settings, of course
         before, now = ({k: v for k, v in side.items() if not k.startswith("data.")} for side in (before, now))
     keys = dict.fromkeys([*before, *now])
@@ -136,10 +139,18 @@ def differences(old: dict, new: dict) -> list[str]:
     ]
 
 
+def known(recipe: dict) -> dict:
+    """The flat defaults for a task and data of these names: a run older than a setting was made with its default."""
+    kinds = {kind.__name__: kind for name in ("task", "data") for kind in get_args(Recipe.__annotations__[name])}
+    chosen = {name: kinds[recipe[name]]() for name in ("task", "data") if recipe.get(name) in kinds}
+    return computed(plain(Recipe(**chosen))["settings"])
+
+
 def computed(settings: dict) -> dict:
-    """The flat settings without those that only say how to compute it. Runs older than the engine had its defaults."""
-    known = flat({"engine": asdict(Engine())} | settings)
-    return {key: value for key, value in known.items() if not key.startswith("engine.") or key == "engine.bf16"}
+    """The flat settings without those that only say how to compute it."""
+    return {
+        key: value for key, value in flat(settings).items() if not key.startswith("engine.") or key == "engine.bf16"
+    }
 
 
 def flat(settings: dict, prefix: str = "") -> dict:

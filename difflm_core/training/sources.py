@@ -16,7 +16,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from difflm_core import data
+from difflm_core.data.origins import named_tokenizer
 from difflm_core.data.padded import frequent_words_tokenizer, pad
+from difflm_core.data.prepare import prepared_folder
 from difflm_core.data.toy_language import toy_language
 
 
@@ -72,8 +74,7 @@ class Corpus:
         return data.batches(prepared(self)[0], batch_size, generator)
 
     def evaluation(self) -> list[Int[Tensor, "B L"]]:
-        held_out = prepared(self)[1]
-        return list(data.in_one_pass(held_out.select(range(min(self.held_out, len(held_out)))), 128))
+        return list(data.in_one_pass(prepared(self)[1], 128, self.held_out))
 
     def tokenizer(self) -> Tokenizer:
         return prepared(self)[2]
@@ -133,10 +134,11 @@ class LocalText(Corpus):
         return data.split(data.local_text(self.path, paragraphs=True), fraction=0.05)
 
 
-def from_hub(name: str, column: str, test: str):
+def from_hub(name: str, column: str, test: str, streaming: bool = False):
     """(training texts, held-out texts). Raises ConnectionError where the hub is out of reach."""
+    more = {"streaming": True} if streaming else {}
     try:
-        return data.hub(name, "train", column), data.hub(name, test, column)
+        return data.hub(name, "train", column, **more), data.hub(name, test, column, **more)
     except RuntimeError as error:
         raise ConnectionError(str(error)) from error
 
@@ -156,12 +158,7 @@ class HubText(Corpus):
         return from_hub(self.name, self.column, "test")
 
     def new_tokenizer(self, train: list[str], held_out: list[str]) -> Tokenizer:
-        try:
-            return Tokenizer.from_pretrained(self.tokenizer_name)
-        except Exception as error:  # the library raises a bare Exception here
-            raise ConnectionError(
-                f"Tokenizer {self.tokenizer_name!r} could not be had from the hub: {error}"
-            ) from error
+        return named_tokenizer(self.tokenizer_name)
 
 
 @dataclass(frozen=True)
@@ -186,9 +183,79 @@ class HubSentences(Corpus):
         return pad(texts, tokenizer, self.length)
 
 
+@dataclass(frozen=True)
+class PreparedText(Corpus):
+    """Token files that `python -m difflm_core.data.prepare NAME` wrote: a corpus of any size, read where it lies.
+
+    `name` is a folder, or that of a known or own corpus in the cache folder.
+    """
+
+    name: str = "owt-gpt2"
+    length: int = 1024
+    bpe: int | None = None  # settled when the text was prepared
+    held_out: int = 1024
+
+    def evaluation(self) -> list[Int[Tensor, "B L"]]:
+        return list(prepared(self)[1])
+
+
+@dataclass(frozen=True)
+class StreamedText(Corpus):
+    """A dataset of the hub read as it comes, for text too large to keep: the main process reads and tokenises, the
+    others get their batches from it. The split `test` must exist; its first rows are held out.
+    """
+
+    name: str = "allenai/c4:en"
+    tokenizer_name: str = "gpt2"
+    column: str = "text"
+    test: str = "validation"
+    length: int = 1024
+    shuffled: int = 16_384
+    """Rows that are shuffled together."""
+    bpe: int | None = None
+    held_out: int = 512
+
+    read_once = True  # see `Team.shared`
+
+    def train(self, batch_size: int, generator: torch.Generator) -> data.StreamedBatches:
+        stream, _ = from_hub(self.name, self.column, self.test, streaming=True)  # one that nobody has begun to read
+        seed = generator.initial_seed()
+        return data.StreamedBatches(stream, self.tokenizer(), self.length, batch_size, seed, rows=self.shuffled)
+
+    def evaluation(self) -> list[Int[Tensor, "B L"]]:
+        return list(prepared(self)[1])
+
+
+def open_prepared(source: PreparedText):
+    """(training rows, held-out batches, tokenizer). The held-out rows are read at once, so that no evaluation can fail
+    for want of a file. Raises FileNotFoundError with the command where nothing was prepared.
+    """
+    folder = prepared_folder(source.name)
+    if source.name in data.CORPORA and not folder.exists():
+        raise FileNotFoundError(
+            f"{source.name} has not been prepared: run python -m difflm_core.data.prepare {source.name} once (into "
+            f"{folder}; DIFFLM_CACHE names another place)."
+        )
+    train, tokenizer = data.open_token_files(folder, source.length)
+    held_out, _ = data.open_token_files(folder, source.length, "held_out")
+    return train, tuple(data.in_one_pass(held_out, 128, source.held_out)), tokenizer
+
+
+def open_stream(source: StreamedText):
+    """(nothing, held-out batches, tokenizer): the training texts are read as they come."""
+    _, test = from_hub(source.name, source.column, source.test, streaming=True)
+    tokenizer = named_tokenizer(source.tokenizer_name)
+    held_out = next(data.StreamedBatches(test, tokenizer, source.length, source.held_out, rows=source.held_out))
+    return None, held_out.split(128), tokenizer
+
+
 @cache
 def prepared(source: Corpus):
     """(training rows, held-out rows, tokenizer): made once per process."""
+    if isinstance(source, PreparedText):
+        return open_prepared(source)
+    if isinstance(source, StreamedText):
+        return open_stream(source)
     train, held_out = source.texts()
     tokenizer = source.new_tokenizer(train["text"], held_out["text"])
     rows = source.rows(train, tokenizer)

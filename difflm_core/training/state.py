@@ -12,13 +12,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
+from difflm_core.data import LostText
 from difflm_core.models import DiffusionLM, Transformer
 from difflm_core.models.transformer import Block
-from difflm_core.training import checkpoints
+from difflm_core.training import checkpoints, sharding
 from difflm_core.training.parts import Part
-from difflm_core.training.recipes import Engine, Recipe
+from difflm_core.training.recipe import Decay, Engine, Recipe
+from difflm_core.training.sources import PreparedText
 from difflm_core.training.stops import check_gradient, check_loss
 from difflm_core.training.team import Loss, Team
+from difflm_core.training.trackers import Trackers
 
 
 def build(recipe: Recipe, V: int | None = None) -> Transformer | DiffusionLM:
@@ -27,8 +30,28 @@ def build(recipe: Recipe, V: int | None = None) -> Transformer | DiffusionLM:
     return recipe.task.network(V or recipe.data.V, recipe.data.length, recipe.size)
 
 
+def build_untouched(recipe: Recipe) -> Transformer | DiffusionLM:
+    """A network of the recipe's shape, and the random numbers as they were."""
+    before = torch.get_rng_state()
+    model = build(recipe)
+    torch.set_rng_state(before)
+    return model
+
+
+def take_weights(model: torch.nn.Module, folder: Path) -> None:
+    """The averaged weights of another run. Raises ValueError where they belong to another network."""
+    try:
+        model.load_state_dict(checkpoints.load_model(folder).state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"The weights in {folder} do not fit this recipe's network: give both the same size, vocabulary and length."
+        ) from error
+
+
 def prepare_blocks(model: torch.nn.Module, engine: Engine) -> None:
-    """Recomputation and compilation, block by block, in place; names of weights stay."""
+    """Recomputation and compilation, block by block, in place, and the head piece by piece; names of weights stay."""
+    if engine.head_rows:
+        model.rows_at_once = engine.head_rows
     for block in (module for module in model.modules() if isinstance(module, Block)):
         if engine.recompute:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
@@ -37,9 +60,13 @@ def prepare_blocks(model: torch.nn.Module, engine: Engine) -> None:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up to the peak, then half a cosine down to a tenth of it."""
+    """Linear warm-up to the peak, then the recipe's decay."""
     if step < recipe.warmup:
         return recipe.learning_rate * (step + 1) / recipe.warmup
+    if recipe.decay is Decay.CONSTANT:
+        return recipe.learning_rate
+    if recipe.decay is Decay.ROOT:
+        return recipe.learning_rate * math.sqrt(max(1, recipe.warmup) / (step + 1))
     progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     return recipe.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
 
@@ -55,25 +82,35 @@ class State:
         self.device = device = self.team.device
         with self.team.accelerator.main_process_first():  # the others find what it fetched
             self.model = build(recipe).to(device)
+        if recipe.start is not None:
+            take_weights(self.model, recipe.start)
         self.team.check_same_data(recipe.data)
         if not self.team.main:
             torch.manual_seed(recipe.seed + self.team.rank)  # its rows have dropout of their own
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
         prepare_blocks(self.model, recipe.engine)  # after the average was copied: it is used as it is
+        loss = Loss(recipe.task, self.model)
+        self.sharded = recipe.engine.fsdp and self.team.size > 1
+        if self.sharded:
+            sharding.shard(loss, self.team.size)
+            sharding.shard(self.averaged.module, self.team.size)
         optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
-            betas=(0.9, 0.99),
+            betas=(0.9, recipe.beta2),
             fused=True,
         )
-        self.loss, self.optimizer = self.team.accelerator.prepare(Loss(recipe.task, self.model), optimizer)
+        self.loss, self.optimizer = (
+            (loss, optimizer) if self.sharded else self.team.accelerator.prepare(loss, optimizer)
+        )
         self.micro_batches = self.team.micro_batches(recipe.batch_size, recipe.engine.accumulate)
         self.data_generator = torch.Generator().manual_seed(recipe.seed + 1)
         self.noise_generator = torch.Generator(device or "cpu").manual_seed(recipe.seed + 2)
-        self.batches = recipe.data.train(recipe.batch_size, self.data_generator)
+        self.batches = self.team.shared(recipe.data, recipe.batch_size, self.data_generator)
         self.step, self.recent, self.history = 0, [], []
         self.folder: Path | None = None
+        self.trackers: Trackers | None = None
         self.whole, self.started = True, time.perf_counter()
 
     def one_step(self) -> None:
@@ -96,18 +133,46 @@ class State:
     def gradient(self) -> float:
         """The loss of the next batch, that of all processes; its clipped gradient is left in the weights' `.grad`."""
         self.model.train()
-        x = next(self.batches).to(self.device)
+        x = self.next_batch().to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         nats = self.backward(x)
         loss = self.team.mean(nats.mean().item())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
+        norm = sharding.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)).item()
         if not math.isfinite(loss + norm):  # the same on all processes, so that they stop together
             nats = self.team.gather(nats)
         check_loss(self, loss, nats, x)
         check_gradient(self, norm, nats, x)
         return loss
+
+    def next_batch(self) -> Int[Tensor, "B L"]:
+        """The next global batch. Raises `LostText` in all processes where one of them cannot read its text."""
+        if not isinstance(self.recipe.data, PreparedText):
+            return next(self.batches)
+        x, problem = None, None
+        try:
+            x = next(self.batches)
+        except LostText as error:
+            problem = error
+        if self.team.any(problem is not None):
+            raise problem or LostText("Another process cannot read its text.")
+        return x
+
+    def together_at(self, last: bool):
+        """Gradients of all processes are averaged in the last micro-batch only."""
+        if self.sharded:
+            self.loss.set_requires_gradient_sync(last)
+            return nullcontext()
+        return nullcontext() if last else self.team.accelerator.no_sync(self.loss)
+
+    def average(self) -> Transformer | DiffusionLM:
+        """The model with the averaged weights: itself, or, where it is dealt to processes, a whole copy on each."""
+        if not self.sharded:
+            return self.averaged.module
+        copy = build_untouched(self.recipe).to(self.device)
+        copy.load_state_dict(sharding.whole_of(self.averaged.module.state_dict()))
+        return copy.eval()
 
     def backward(self, x: Int[Tensor, "B L"]) -> Float[Tensor, "b L"]:
         """Add up the gradient of the mean over the global batch x; returns the nats of this process's rows. Processes
@@ -119,7 +184,7 @@ class State:
             rows = rows.to(x.device)
             self.noise_generator.set_state(start)
             last = len(done) == len(self.micro_batches) - 1
-            with nullcontext() if last else self.team.accelerator.no_sync(self.loss):
+            with self.together_at(last):
                 nats = self.nats(x, rows)
                 self.team.accelerator.backward(nats.mean() / len(self.micro_batches))
             done.append(nats.detach())

@@ -50,6 +50,32 @@ def stored_batches(encodings: Encodings, batch_size: int, generator: torch.Gener
             yield States(*encodings[rows])
 
 
+def hidden_states(
+    batches: Iterable[States], share: float, generator: torch.Generator | None = None
+) -> Iterator[States]:
+    """Batches in which each state is set to 0 with probability `share`: a corruption that needs no second look of a
+    frozen encoder. The words stay those of the clean text.
+    """
+    for h, mask, ids in batches:
+        lost = torch.rand(ids.shape, generator=generator, device=ids.device) < share
+        yield States(h.masked_fill(lost[..., None], 0.0), mask, ids)
+
+
+def swapped_states(
+    batches: Iterable[States], share: float, generator: torch.Generator | None = None
+) -> Iterator[States]:
+    """Batches in which each real token's state is, with probability `share`, that of a random other place of the batch
+    where a token stands; the words stay those of the clean text (PLANNER's substitution noise, on states).
+    """
+    for h, mask, ids in batches:
+        swapped = (torch.rand(ids.shape, generator=generator, device=ids.device) < share) & mask
+        real = h[mask]  # (n, D)
+        drawn = torch.randint(len(real), (int(swapped.sum()),), generator=generator, device=ids.device)
+        h = h.clone()
+        h[swapped] = real[drawn]
+        yield States(h, mask, ids)
+
+
 def corrupted(
     process: DiscreteProcess, t: float, generator: torch.Generator | None = None
 ) -> Callable[[Int[Tensor, "B L"]], Int[Tensor, "B L"]]:

@@ -6,11 +6,12 @@ One process asks nothing of the network and computes what it always did.
 
 import os
 import zlib
+from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -91,6 +92,14 @@ class Team:
             )
         return list(self.rows(batch_size).split(batch_size // parts))
 
+    def shared(self, data, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "B L"]]:
+        """The source's batches, the same in every process: each reads them, or, of a stream that is `read_once`, the
+        main process does.
+        """
+        if self.size == 1 or not getattr(data, "read_once", False):
+            return data.train(batch_size, generator)
+        return FromMain(data.train(batch_size, generator) if self.main else None)
+
     def check_same_data(self, data) -> None:
         """All processes must see the same text, or the parts are not those of one batch."""
         if self.size > 1:
@@ -99,6 +108,33 @@ class Team:
                 seen = zlib.crc32(x.numpy().tobytes(), seen)
             if len(set(self.objects(seen))) > 1:
                 raise ValueError("The processes see different texts: give every machine the same files and packages.")
+
+
+class FromMain:
+    """Batches that the main process reads and hands to all; if it fails, all fail with its sentence."""
+
+    def __init__(self, batches: Iterator[Int[Tensor, "B L"]] | None):
+        self.batches = batches
+
+    def __iter__(self) -> "FromMain":
+        return self
+
+    def __next__(self) -> Int[Tensor, "B L"]:
+        try:
+            read = [next(self.batches) if self.batches is not None else None]
+        except Exception as error:
+            read = [error]
+        broadcast_object_list(read)
+        if isinstance(read[0], Exception):
+            raise read[0]
+        return read[0]
+
+    def state_dict(self) -> dict:
+        return {} if self.batches is None else self.batches.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        if self.batches is not None:
+            self.batches.load_state_dict(state)
 
 
 class Loss(nn.Module):
@@ -115,4 +151,6 @@ class Loss(nn.Module):
 def check_launcher() -> None:
     for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
-            raise ValueError(f"This engine keeps the whole model in every process (DDP): launch it without {name}.")
+            raise ValueError(
+                f"The recipe says how a model is dealt to processes (--engine.fsdp): launch it without {name}."
+            )

@@ -10,6 +10,7 @@ from difflm_core.objectives.masked import weighted_cross_entropy
 from difflm_core.processes import masked
 
 B, L, WIDTH = 8, 128, 256
+PIECE = 64  # positions at a time, for `head_rows`
 
 
 class Case:
@@ -39,6 +40,7 @@ class Case:
 
     def run(self, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(loss, gradient of h, gradient of the head's first V rows)."""
-        head, loss = (self.head, self.ours()) if name == "ours" else (self.full_head, self.theirs())
+        self.rows_at_once = PIECE if name == "pieces" else None
+        head, loss = (self.full_head, self.theirs()) if name == "theirs" else (self.head, self.ours())
         h_gradient, head_gradient = torch.autograd.grad(loss.mean(), (self.h, head))
         return loss.detach(), h_gradient, head_gradient[: self.V]

@@ -1,4 +1,4 @@
-"""python memory.py ours|theirs V: by how many MiB one forward and backward pass of the loss raises the peak memory."""
+"""python memory.py ours|theirs|pieces V: by how many MiB a forward and backward pass of the loss raises the peak."""
 
 import os
 import resource

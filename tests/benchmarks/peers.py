@@ -1,5 +1,4 @@
-"""The same algorithms as other code bases run them, written here from their descriptions: every position, every token.
-"""
+"""The same algorithms as other code bases run them, from their descriptions: every position, every token."""
 
 import torch
 from torch import Tensor
@@ -27,6 +26,13 @@ def race(p: Tensor, generator=None) -> Tensor:
     """One float32 exponential (Gumbel) race over the whole vocabulary for every position."""
     noise = 1e-10 - (torch.rand(p.shape, generator=generator) + 1e-10).log()
     return (p / noise).argmax(-1)
+
+
+def gumbel_in_float64(logits: Tensor, generator=None) -> Tensor:
+    """LLaDA's remedy: the race in float64, on logits."""
+    logits = logits.double()
+    u = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+    return (logits - (-u.log()).log()).argmax(-1)
 
 
 def full_vocabulary_step(p_x: Tensor, z_t: Tensor, s: float, t: float, generator=None) -> Tensor:

@@ -1,28 +1,13 @@
-"""GIDD at V = 50,000 beside the direct route, same machine, same run. Equality is asserted, times are printed.
-
-    .venv/bin/python -m pytest tests/benchmarks/test_gidd_speed.py -s
-"""
-
-import time
+"""GIDD at V = 50,000 beside one-hot targets and running sums: the same numbers, then time and memory."""
 
 import torch
+from measure import interleaved, milliseconds
 from torch import nn
 
 from difflm_core.objectives import elbo_weights, gidd_at
 from difflm_core.processes import hybrid
 
 V, B, L, D = 50_000, 8, 64, 256
-
-
-def interleaved(*routes, rounds=3):
-    """The best time of each route in seconds; they take turns, so that a busy moment hits all."""
-    best = [float("inf")] * len(routes)
-    for _ in range(rounds):
-        for i, route in enumerate(routes):
-            start = time.perf_counter()
-            route()
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best
 
 
 def kept_for_backward(route):
@@ -87,18 +72,21 @@ def shares(z, x):
     return [(z == x).double().mean().item(), (z == V).double().mean().item()]
 
 
-def test_corruption(capsys):
+def test_corruption(table):
     process = hybrid(V, 0.2)
     x, t = torch.randint(V, (B, L)), torch.full((B,), 0.5)
-    ours, direct = interleaved(lambda: process.corrupt(x, t), lambda: one_hot_corruption(process, x, t))
+    best = interleaved({"theirs": lambda: one_hot_corruption(process, x, t), "ours": lambda: process.corrupt(x, t)}, 3)
     for z in (process.corrupt(x, t), one_hot_corruption(process, x, t)):
         assert all(abs(share - 0.4) < 5 * (0.24 / z.numel()) ** 0.5 for share in shares(z, x))  # 0.4 each at t = 1/2
-    with capsys.disabled():
-        print(f"\nGIDD corruption, {B * L} positions, V = {V:,}: one-hot and running sum {direct * 1e3:.1f} ms, "
-              f"two thresholds {ours * 1e3:.3f} ms, {direct / ours:,.0f} times faster")  # fmt: skip
+    report(table, f"GIDD corruption, {B * L} positions, V = {V:,}", best)
 
 
-def compare(name, denoiser, leaves, capsys):
+def report(table, what, best):
+    ratio = f"{best['theirs'] / best['ours']:,.1f}x faster"
+    table(what, milliseconds(best["theirs"]), milliseconds(best["ours"]), ratio)
+
+
+def compare(name, denoiser, leaves, table):
     """The loss of `denoiser` and its gradients at `leaves`, in one pass and directly: equal, and how fast."""
     torch.manual_seed(0)
     process, x, t = hybrid(V, 0.2), torch.randint(V, (B, L)), torch.linspace(0.1, 0.9, B)
@@ -121,20 +109,21 @@ def compare(name, denoiser, leaves, capsys):
     (a, grads_a), (b, grads_b) = forward_and_backward(one_pass), forward_and_backward(direct)
     assert torch.allclose(a, b, rtol=1e-3, atol=1e-3)
     assert all((ours - reference).norm() < 1e-3 * reference.norm() for ours, reference in zip(grads_a, grads_b))
-    fast, slow = interleaved(lambda: forward_and_backward(one_pass), lambda: forward_and_backward(direct))
+    best = interleaved(
+        {"theirs": lambda: forward_and_backward(direct), "ours": lambda: forward_and_backward(one_pass)}, 3
+    )
     small, large = kept_for_backward(one_pass), kept_for_backward(direct)
     assert small < 0.5 * large
-    with capsys.disabled():
-        print(f"\nGIDD loss {name}, forward and backward, {B * L} positions, V = {V:,}: direct {slow * 1e3:.0f} ms, "
-              f"one pass {fast * 1e3:.0f} ms, {slow / fast:.1f} times faster; kept for backward "
-              f"{large / 2**20:.0f} against {small / 2**20:.0f} MiB")  # fmt: skip
+    report(table, f"GIDD loss {name}, forward + backward, V = {V:,}", best)
+    what = f"GIDD loss {name}, kept for backward, V = {V:,}"
+    table(what, f"{large / 2**20:.0f} MiB", f"{small / 2**20:.0f} MiB", f"{small / large:.2f}x as much")
 
 
-def test_loss_with_the_head(capsys):
+def test_loss_with_the_head(table):
     head = Head(torch.randn(B, L, D, requires_grad=True))
-    compare("with the head", head, (head.h, head.linear.weight), capsys)
+    compare("with the head", head, (head.h, head.linear.weight), table)
 
 
-def test_loss_alone(capsys):
+def test_loss_alone(table):
     logits = (1.6 * torch.randn(B, L, V)).requires_grad_()
-    compare("alone", Given(logits), (logits,), capsys)
+    compare("alone", Given(logits), (logits,), table)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loss_case import WIDTH, B, Case, L
+from loss_case import PIECE, WIDTH, B, Case, L
 from measure import extra_mebibytes, interleaved, milliseconds
 from peers import full_logits_loss
 
@@ -51,6 +51,25 @@ def test_end_to_end(V, table):
     table(
         f"with a 4-layer trunk, V = {V:,}", milliseconds(best["theirs"]), milliseconds(best["ours"]),
         f"{best['theirs'] / best['ours']:.1f}x faster",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("V", SIZES)
+def test_in_pieces(V, table):
+    """engine.head_rows: the memory of 64 positions, for one more pass through the head. The peer of the table is our
+    own loss in one piece.
+    """
+    case = Case(V)
+    assert_equal(case.run("pieces"), case.run("ours"))
+    best = interleaved({name: lambda name=name: case.run(name) for name in ("ours", "pieces")})
+    table(
+        f"loss in one piece, and in pieces of {PIECE}, V = {V:,}", milliseconds(best["ours"]),
+        milliseconds(best["pieces"]), f"{best['pieces'] / best['ours']:.2f}x as long",
+    )  # fmt: skip
+    whole, pieces = (min(extra_mebibytes(name, str(V)) for _ in range(2)) for name in ("ours", "pieces"))
+    table(
+        f"extra peak memory of the same, V = {V:,}", f"{whole:.0f} MiB", f"{pieces:.0f} MiB",
+        f"{pieces / whole:.2f}x as much",
     )  # fmt: skip
 
 

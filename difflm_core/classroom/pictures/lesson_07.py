@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib import pyplot as plt
 from torch import Tensor
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.corruptions import corruption_html, left_over
 from difflm_core.classroom.fills import Decode
 from difflm_core.classroom.lesson import is_static, samples_table
@@ -240,7 +241,7 @@ def chain_controls(
     """The live widget alone: a line to type in, a button for each matrix, a slider for the step, and the picture."""
     line = controls.Text(value=text, description="sentence", continuous_update=False,
                          layout=controls.Layout(width="640px"))  # fmt: skip
-    menu = controls.RadioButtons(options=list(walks), description="matrix", layout=controls.Layout(width="max-content"))
+    menu = choice(list(walks), "matrix")
     T = len(next(iter(walks.values()))(encode(text), torch.Generator().manual_seed(seed))) - 1
     slider = controls.IntSlider(value=min(5, T), min=0, max=T, description="step",
                                 tooltip="step 0 is the clean sentence, the last step pure noise",

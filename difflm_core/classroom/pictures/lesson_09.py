@@ -18,9 +18,7 @@ def select(study: dict, network: str, p_uniform: float, weights: str = "dynamic"
 def broken(study: dict, network: str, p_uniform: float) -> torch.Tensor:
     """Broken sentences in per cent, (seeds, steps)."""
     steps = [str(T) for T in study["settings"]["steps"]]
-    return torch.tensor(
-        [[100 * r["samplers"][T]["broken"] for T in steps] for r in select(study, network, p_uniform)]
-    )
+    return torch.tensor([[100 * r["samplers"][T]["broken"] for T in steps] for r in select(study, network, p_uniform)])
 
 
 def sweep(study: dict) -> Picture:

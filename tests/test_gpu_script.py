@@ -1,0 +1,38 @@
+"""`make gpu` where there is no GPU: it says so; what it asks can be asked of a CPU too."""
+
+import gpu
+import pytest
+import torch
+from tiny_runs import SIZE, TINY
+
+from difflm_core.training.recipes import Recipe
+
+
+def tiny() -> Recipe:
+    return Recipe(data=gpu.RandomText(vocabulary=50, tokens=16), size=SIZE, batch_size=4, steps=2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(capsys):
+    assert gpu.main() == 1 and "There is no GPU here: nothing was checked" in capsys.readouterr().err
+
+
+def test_precisions_agree_within_the_bounds():
+    loss, cosine, length = gpu.both_precisions(TINY, "cpu")
+    assert 0 < loss < gpu.LOSS and gpu.DIRECTION < cosine < 1 and 0 < length < gpu.LENGTH
+
+
+def test_the_large_recipe_is_a_step_of_the_papers():
+    recipe = gpu.large(8)
+    assert recipe.data.V == 50_257 and recipe.data.length == 1024 and recipe.size.width == 768
+    assert next(tiny().data.train(4, torch.Generator().manual_seed(0))).shape == (4, 16)
+
+
+@pytest.mark.slow
+def test_a_block_is_one_graph():
+    import shutil
+
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        pytest.skip("torch.compile needs a C++ compiler")
+    breaks, difference = gpu.graph_breaks(tiny(), "cpu")
+    assert breaks == 0 and difference < 1e-4
