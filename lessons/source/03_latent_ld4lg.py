@@ -374,7 +374,7 @@ print(
 
 # %% [markdown]
 # It does not. The decoder has never written a broken sentence in training, and yet random points make it write them: it was taught to trust its states, and these contradict each other. So the correct sentences above came *through the latents*: diffusion has found points of the sphere where texts are. And it did not find a few of them again and again: distinct-2 and
-# spread are a little below those of true texts, not more. In our run two thirds of its texts are correct, as in the stored study (section 7).
+# spread are a little below those of true texts, not more. In our run about seven texts in ten are correct, as in the stored study (section 7).
 #
 # **What telling the level is good for.** The network was trained on the cosine schedule. Now noise comes from another one, a cosine shifted by 3 (lesson 02), on which $t = 0.5$ means far more noise. Asked by $t$ the network believes the wrong amount of noise; asked by level it does not notice the change.
 
