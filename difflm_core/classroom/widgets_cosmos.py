@@ -12,6 +12,7 @@ from IPython.display import display
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.lesson import Row, is_static, samples_table
 from difflm_core.classroom.sentences import CHANGED, KEPT, WRONG, Sentence, Word, to_html
 
@@ -92,12 +93,9 @@ def page(walks: Walks, decode: Callable[[int], str], pair: int, stop: int) -> st
 
 
 def interpolation_controls(walks: Walks, decode: Callable[[int], str]) -> controls.VBox:
-    """The live widget alone: a menu of pairs, a slider for the weight, and what each space reads."""
-    menu = controls.Dropdown(
-        options=[(" … ".join(" ".join(map(decode, text[:4])) for text in pair), p) for p, pair in
-                 enumerate(walks.ids.tolist())],
-        description="pair", layout=controls.Layout(width="640px"),
-    )  # fmt: skip
+    """The live widget alone: buttons for the pairs, a slider for the weight, and what each space reads."""
+    heads = [" … ".join(" ".join(map(decode, text[:4])) for text in pair) for pair in walks.ids.tolist()]
+    menu = choice([(head, p) for p, head in enumerate(heads)], "pair")
     slider = controls.SelectionSlider(
         options=[(f"{stop / (STOPS - 1):.2f}", stop) for stop in range(STOPS)], value=STOPS // 2,
         description="weight", tooltip="0 is the first text, 1 the second", layout=controls.Layout(width="420px"),

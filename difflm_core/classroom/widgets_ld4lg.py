@@ -12,6 +12,7 @@ from IPython.display import display
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.corruptions import corruption_html, left_over
 from difflm_core.classroom.fills import Decode
 from difflm_core.classroom.lesson import is_static, samples_table
@@ -67,14 +68,14 @@ def write_noisy(
 
 
 def latent_controls(written: Written) -> controls.VBox:
-    """The live widget alone: a menu of sentences and ways to read, slider t, a button for other noise, the picture."""
+    """The live widget alone: buttons for texts and ways to read, slider t, other noise, the picture."""
     several = len(written.ids) > 1
     options = [
         (f"sentence {k + 1}: {way}" if several else way, (w, k))
         for k in range(len(written.ids))
         for w, way in enumerate(written.ways)
     ]
-    menu = controls.Dropdown(options=options, description="written of", layout=controls.Layout(width="420px"))
+    menu = choice(options, "written of")
 
     def html(chosen: tuple[int, int], t: float, seed: int) -> str:
         at = (*chosen, seed % NOISES, round(t / STEP))

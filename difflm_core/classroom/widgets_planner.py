@@ -11,6 +11,7 @@ from IPython.display import display
 from jaxtyping import Int
 from torch import Tensor
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.fills import Decode
 from difflm_core.classroom.lesson import is_static, samples_table
 from difflm_core.classroom.sentences import compared, legend, sentence, to_html
@@ -58,15 +59,13 @@ def trajectory_rows(
 def trajectory_controls(
     words: Int[Tensor, "T B L"], times: Sequence[float], decode: Decode, describe: Describe | None = None
 ) -> controls.VBox:
-    """The live widget alone: a menu of the final texts, a slider over the steps, and the text that is believed there.
+    """The live widget alone: buttons for the final texts, a slider over the steps, and the text that is believed there.
 
-    Everything can be reached with Tab and moved with the arrow keys.
+    Everything can be reached with Tab and pressed with Space; the slider moves with the arrow keys.
     """
     finals = [" ".join(word.text for word in sentence(text, decode, NO_MASK)) for text in words[-1]]
-    menu = controls.Dropdown(
-        options=[(text, n) for n, text in enumerate(finals)], description="ends as",
-        layout=controls.Layout(width="640px", display=None if len(finals) > 1 else "none"),
-    )  # fmt: skip
+    menu = choice([(text, n) for n, text in enumerate(finals)], "ends as")
+    menu.layout.display = None if len(finals) > 1 else "none"
     slider = controls.IntSlider(
         value=0, min=0, max=len(words) - 1, description="step", layout=controls.Layout(width="420px"),
         tooltip="step of the sampler: 0 has seen pure noise, the last is the result",

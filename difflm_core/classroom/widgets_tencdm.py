@@ -11,6 +11,7 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from difflm_core.classroom.choices import choice
 from difflm_core.classroom.lesson import is_static, show
 from difflm_core.classroom.plots import BLUE, GREEN, VERMILLION
 from difflm_core.classroom.schedule_curves import TIMES, Curves, Noise, curves, useless
@@ -74,15 +75,13 @@ def shift_svg(d: float, found: Curves, usual: Curves, noise: Noise) -> str:
 
 
 def shift_controls(noises: dict[str, Noise]) -> controls.VBox:
-    """The live widget alone: radio buttons for the vectors, a slider for d, the numbers and the picture."""
+    """The live widget alone: buttons for the vectors, a slider for d, the numbers and the picture."""
     frames = {}
     for name, noise in noises.items():
         usual = curves(ShiftedCosine(1.0), noise)
         for d in STOPS:
             frames[name, d] = shift_svg(d, curves(ShiftedCosine(d), noise), usual, noise)
-    radio = controls.RadioButtons(
-        options=list(noises), description="vectors", layout=controls.Layout(width="max-content")
-    )
+    menu = choice(list(noises), "vectors")
     slider = controls.SelectionSlider(
         options=[(f"{d:g}", d) for d in STOPS], value=3.0, description="d",
         tooltip="d of tan-d: 1 is the cosine, more is noisier", layout=controls.Layout(width="420px"),
@@ -90,12 +89,12 @@ def shift_controls(noises: dict[str, Noise]) -> controls.VBox:
     picture = controls.HTML()
 
     def draw(_=None) -> None:
-        picture.value = frames[radio.value, slider.value]
+        picture.value = frames[menu.value, slider.value]
 
-    radio.observe(draw, "value")
+    menu.observe(draw, "value")
     slider.observe(draw, "value")
     draw()
-    return controls.VBox([radio, slider, picture])
+    return controls.VBox([menu, slider, picture])
 
 
 def shift_explorer(noises: dict[str, Noise]) -> None:

@@ -416,7 +416,7 @@ show(*pictures.who_writes(study))
 # Two things are to be seen. **At the left end the decoder helps**: these 4 × 16 latents lose about one word in seven, and still more than nine texts in ten are correct. Where the latents leave a word open, the decoder takes one that fits. That is its share, and grammar alone would have credited it to the latents. **To the right both fall together**, and beyond
 # $t = 0.3$ the grammar falls faster than the words. There is no region where it writes fluently about something else: noisy latents do not leave it free, they mislead it. A decoder with a strong will of its own, as one pretrained on a large corpus, may behave otherwise; the test is the same.
 #
-# Try it on the network that you have trained: a menu of texts, the slider moves the noise. *The denoiser's x̂* is one call of the network on the same $z_t$.
+# Try it on the network that you have trained: buttons choose the text, the slider moves the noise. *The denoiser's x̂* is one call of the network on the same $z_t$.
 
 # %% tags=["widget"]
 from difflm_core.classroom.widgets_ld4lg import latent_explorer
