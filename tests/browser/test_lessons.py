@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 NOTEBOOKS = sorted([*LESSONS.glob("*.ipynb"), *(LESSONS / "solutions").glob("*.ipynb")])
-RUN_MS = 150_000  # a lesson in fast mode, up to its widget, or from there to its end
+RUN_MS = 300_000  # a lesson in fast mode, up to its widget, or from there to its end
 LIVE = ".widget-html, .widget-image"  # what a widget draws; its controls are not among it
 
 
