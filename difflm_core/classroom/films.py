@@ -33,6 +33,7 @@ from difflm_core.classroom.trajectories import REMASKED, WRITTEN, Site, Step, Tr
 
 MARK = {WRITTEN: NEW, CHANGED_SITE: CHANGED, REMASKED: TAKEN}
 SAID = {WRITTEN: "written", CHANGED_SITE: "changed", REMASKED: "taken back"}
+FIGURE_SPACE = "\u2007"  # as wide as a digit
 FILM_ROWS = 18  # more rows cannot be read in a picture
 
 
@@ -157,9 +158,15 @@ def animated(films: Sequence[Trajectory], labels: Sequence[str] | None = None, m
         rows = [still(words_of(film, i)) if i < k else words_of(film, i) for film, i in zip(films, now)]
         costs = [film.steps[i].calls for film, i in zip(films, now)]
         names = [film.title for film in films] if labels is None else labels
-        said = [name if c is None else f"{name}, {c} call{'s' * (c != 1)}" for name, c in zip(names, costs)]
+        said = [name if c is None else f"{name}, calls: {padded(c, films)}" for name, c in zip(names, costs)]
         pictures.append(picture(token_grid(rows, said)))
     return animation(pictures, milliseconds)
+
+
+def padded(calls: int, films: Sequence[Trajectory]) -> str:
+    """The number at the width of the largest one, so that the picture does not shift between frames."""
+    wide = max(len(str(film.steps[-1].calls)) for film in films)
+    return str(calls).rjust(wide, FIGURE_SPACE)
 
 
 def still(words: Sentence) -> Sentence:

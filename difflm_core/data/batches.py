@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from difflm_core.oracle.hmm import HiddenMarkovLanguage
 
+AT_ONCE = 500_000  # characters tokenised together: the tokenizers library needs some 250 bytes a token while it works
+
 
 def pack(dataset: "Dataset | IterableDataset", tokenizer: Tokenizer, length: int) -> "Dataset":
     """Rows of `length` token ids (column "ids", int32) cut out of the joined documents of column "text".
@@ -63,18 +65,22 @@ def encoded(portions: Iterable[list[str]], tokenizer: Tokenizer, row: int = 0) -
             yield end
 
 
-def portions(dataset: "Dataset | IterableDataset", characters: int = 500_000) -> Iterator[list[str]]:
-    """Documents in portions of bounded size: the tokenizers library needs some 250 bytes per token while it works."""
-    texts: list[str] = []
+def portions(dataset: "Dataset | IterableDataset") -> Iterator[list[str]]:
+    """The documents of a dataset in groups that are tokenised together."""
+    return grouped(text for rows in dataset.iter(batch_size=1000) for text in rows["text"])
+
+
+def grouped(texts: Iterable[str], characters: int = AT_ONCE) -> Iterator[list[str]]:
+    """Texts in order, as many together as have that many characters; the last group may be smaller or empty."""
+    group: list[str] = []
     size = 0
-    for rows in dataset.iter(batch_size=1000):
-        for text in rows["text"]:
-            texts.append(text)
-            size += len(text)
-            if size >= characters:
-                yield texts
-                texts, size = [], 0
-    yield texts
+    for text in texts:
+        group.append(text)
+        size += len(text)
+        if size >= characters:
+            yield group
+            group, size = [], 0
+    yield group
 
 
 class Batches:

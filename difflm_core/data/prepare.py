@@ -27,13 +27,12 @@ import tyro
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from difflm_core.data.batches import encoded
+from difflm_core.data.batches import encoded, grouped
 from difflm_core.data.cache import cache_folder, hash_of_texts
 from difflm_core.data.origins import CORPORA, Origin
 from difflm_core.data.token_files import FORMAT, TokenFile, hash_of
 
 PORTION = 50_000_000  # characters: about 12 million BPE tokens, 25 MB a file
-AT_ONCE = 500_000  # characters: the tokenizers library needs some 250 bytes a token while it works
 PARTS = ("train", "held_out")
 
 
@@ -93,16 +92,11 @@ class Portion:
 
 def portions_of(origin: Origin, part: str, characters: int) -> Iterator[Portion]:
     """Documents in order, as many together as have that many characters."""
-    texts: list[str] = []
-    number = first = size = 0
-    for text in origin.documents(part):
-        texts.append(text)
-        size += len(text)
-        if size >= characters:
+    first = 0
+    for number, texts in enumerate(grouped(origin.documents(part), characters)):
+        if texts:
             yield Portion(number, first, texts)
-            number, first, texts, size = number + 1, first + len(texts), [], 0
-    if texts:
-        yield Portion(number, first, texts)
+        first += len(texts)
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,7 @@ class Work:
         note, texts = path.with_suffix(".json"), hash_of_texts(portion.texts)
         if (done := noted(note, path, texts)) is not None:
             return done
-        tokens = np.concatenate(list(encoded(self._groups(portion.texts), tokenizer, portion.first))).astype(self.dtype)
+        tokens = np.concatenate(list(encoded(grouped(portion.texts), tokenizer, portion.first))).astype(self.dtype)
         (self.folder / "about.json").unlink(missing_ok=True)  # until it is back, the folder is not whole
         write(path, tokens.tobytes())
         file = TokenFile(
@@ -126,17 +120,6 @@ class Work:
         )
         write(note, json.dumps({"texts": texts, **asdict(file)}).encode())
         return file
-
-    def _groups(self, texts: list[str]) -> Iterator[list[str]]:
-        group: list[str] = []
-        size = 0
-        for text in texts:
-            group.append(text)
-            size += len(text)
-            if size >= AT_ONCE:
-                yield group
-                group, size = [], 0
-        yield group
 
 
 def noted(note: Path, path: Path, texts: str) -> TokenFile | None:

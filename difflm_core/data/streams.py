@@ -13,12 +13,10 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from difflm_core.data.batches import encoded
+from difflm_core.data.batches import AT_ONCE, encoded
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
-
-AT_ONCE = 500_000  # characters that are tokenised together
 
 
 class StreamedBatches:

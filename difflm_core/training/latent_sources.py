@@ -24,7 +24,7 @@ from difflm_core.models.frozen import Encoder
 from difflm_core.oracle.grammar_labels import feature_value
 from difflm_core.training.course import course_checkpoint
 from difflm_core.training.sources import from_hub
-from difflm_core.training.states import States
+from difflm_core.training.states import States, shuffled_rows
 
 Labelled = tuple[States, Int[Tensor, "B"] | None]
 
@@ -229,14 +229,6 @@ def chosen_encoder(source: StoredStates) -> Encoder:
 @cache
 def masked_encoder(name: str) -> MaskedEncoder:
     return MaskedEncoder(name, course_checkpoint(name)[0])
-
-
-def shuffled_rows(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "B"]]:
-    """Row numbers of endless shuffled passes; the few left over sit a pass out."""
-    if not 1 <= batch_size <= rows:
-        raise ValueError(f"batch_size = {batch_size}: it must lie in 1 to {rows}, the encoded texts.")
-    while True:
-        yield from torch.randperm(rows, generator=generator)[: rows // batch_size * batch_size].view(-1, batch_size)
 
 
 def weights_hash(model: torch.nn.Module) -> str:

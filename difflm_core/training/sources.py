@@ -92,6 +92,18 @@ class Corpus:
         """Token ids in rows of `length`: by default all texts joined and cut."""
         return data.pack(texts, tokenizer, self.length)
 
+    def opened(self):
+        """(training rows, held-out rows, tokenizer); see `prepared`, which keeps them."""
+        train, held_out = self.texts()
+        tokenizer = self.new_tokenizer(train["text"], held_out["text"])
+        rows = self.rows(train, tokenizer)
+        try:
+            return rows, self.rows(held_out, tokenizer), tokenizer
+        except ValueError as error:
+            raise ValueError(
+                f"The texts held out for evaluation are too short or cannot be encoded: {error}"
+            ) from error
+
 
 @dataclass(frozen=True)
 class Shakespeare(Corpus):
@@ -195,8 +207,24 @@ class PreparedText(Corpus):
     bpe: int | None = None  # settled when the text was prepared
     held_out: int = 1024
 
+    can_be_lost = True  # in one process and not in another; see `State.next_batch`
+
     def evaluation(self) -> list[Int[Tensor, "B L"]]:
         return list(prepared(self)[1])
+
+    def opened(self):
+        """The held-out rows are read at once, as batches, so that no evaluation can fail for want of a file. Raises
+        FileNotFoundError with the command where nothing was prepared.
+        """
+        folder = prepared_folder(self.name)
+        if self.name in data.CORPORA and not folder.exists():
+            raise FileNotFoundError(
+                f"{self.name} has not been prepared: run python -m difflm_core.data.prepare {self.name} once (into "
+                f"{folder}; DIFFLM_CACHE names another place)."
+            )
+        train, tokenizer = data.open_token_files(folder, self.length)
+        held_out, _ = data.open_token_files(folder, self.length, "held_out")
+        return train, tuple(data.in_one_pass(held_out, 128, self.held_out)), tokenizer
 
 
 @dataclass(frozen=True)
@@ -225,41 +253,15 @@ class StreamedText(Corpus):
     def evaluation(self) -> list[Int[Tensor, "B L"]]:
         return list(prepared(self)[1])
 
-
-def open_prepared(source: PreparedText):
-    """(training rows, held-out batches, tokenizer). The held-out rows are read at once, so that no evaluation can fail
-    for want of a file. Raises FileNotFoundError with the command where nothing was prepared.
-    """
-    folder = prepared_folder(source.name)
-    if source.name in data.CORPORA and not folder.exists():
-        raise FileNotFoundError(
-            f"{source.name} has not been prepared: run python -m difflm_core.data.prepare {source.name} once (into "
-            f"{folder}; DIFFLM_CACHE names another place)."
-        )
-    train, tokenizer = data.open_token_files(folder, source.length)
-    held_out, _ = data.open_token_files(folder, source.length, "held_out")
-    return train, tuple(data.in_one_pass(held_out, 128, source.held_out)), tokenizer
-
-
-def open_stream(source: StreamedText):
-    """(nothing, held-out batches, tokenizer): the training texts are read as they come."""
-    _, test = from_hub(source.name, source.column, source.test, streaming=True)
-    tokenizer = named_tokenizer(source.tokenizer_name)
-    held_out = next(data.StreamedBatches(test, tokenizer, source.length, source.held_out, rows=source.held_out))
-    return None, held_out.split(128), tokenizer
+    def opened(self):
+        """(nothing, held-out batches, tokenizer): the training texts are read as they come."""
+        _, test = from_hub(self.name, self.column, self.test, streaming=True)
+        tokenizer = named_tokenizer(self.tokenizer_name)
+        held_out = next(data.StreamedBatches(test, tokenizer, self.length, self.held_out, rows=self.held_out))
+        return None, held_out.split(128), tokenizer
 
 
 @cache
 def prepared(source: Corpus):
-    """(training rows, held-out rows, tokenizer): made once per process."""
-    if isinstance(source, PreparedText):
-        return open_prepared(source)
-    if isinstance(source, StreamedText):
-        return open_stream(source)
-    train, held_out = source.texts()
-    tokenizer = source.new_tokenizer(train["text"], held_out["text"])
-    rows = source.rows(train, tokenizer)
-    try:
-        return rows, source.rows(held_out, tokenizer), tokenizer
-    except ValueError as error:
-        raise ValueError(f"The texts held out for evaluation are too short or cannot be encoded: {error}") from error
+    """What the source opens, (training rows, held-out rows, tokenizer): once per process."""
+    return source.opened()

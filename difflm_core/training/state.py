@@ -18,7 +18,6 @@ from difflm_core.models.transformer import Block
 from difflm_core.training import checkpoints, sharding
 from difflm_core.training.parts import Part
 from difflm_core.training.recipe import Decay, Engine, Recipe
-from difflm_core.training.sources import PreparedText
 from difflm_core.training.stops import check_gradient, check_loss
 from difflm_core.training.team import Loss, Team
 from difflm_core.training.trackers import Trackers
@@ -148,7 +147,7 @@ class State:
 
     def next_batch(self) -> Int[Tensor, "B L"]:
         """The next global batch. Raises `LostText` in all processes where one of them cannot read its text."""
-        if not isinstance(self.recipe.data, PreparedText):
+        if not getattr(self.recipe.data, "can_be_lost", False):
             return next(self.batches)
         x, problem = None, None
         try:

@@ -42,12 +42,16 @@ def stored_batches(encodings: Encodings, batch_size: int, generator: torch.Gener
 
     Raises ValueError where there are fewer rows than one batch.
     """
-    if not 1 <= batch_size <= len(encodings):
-        raise ValueError(f"batch_size = {batch_size}: it must lie in 1 to {len(encodings)}, the encoded texts.")
+    for rows in shuffled_rows(len(encodings), batch_size, generator):
+        yield States(*encodings[rows])
+
+
+def shuffled_rows(rows: int, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Int[Tensor, "B"]]:
+    """Row numbers of endless shuffled passes; the few left over sit a pass out. Errors as `stored_batches`."""
+    if not 1 <= batch_size <= rows:
+        raise ValueError(f"batch_size = {batch_size}: it must lie in 1 to {rows}, the encoded texts.")
     while True:
-        order = torch.randperm(len(encodings), generator=generator)
-        for rows in order[: len(order) // batch_size * batch_size].view(-1, batch_size):
-            yield States(*encodings[rows])
+        yield from torch.randperm(rows, generator=generator)[: rows // batch_size * batch_size].view(-1, batch_size)
 
 
 def hidden_states(

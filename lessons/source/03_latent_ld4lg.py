@@ -647,7 +647,7 @@ summary()
 #
 # The autoencoder takes the states of any frozen encoder, with a padding mask. On real text the encoder is MiniLM (6 layers, 384 numbers a token, read from a pinned package archive on first use). MiniLM is no BART: it has no decoder, and it was not trained to hand texts on. So a small decoder is pretrained on its states, with some of them hidden, and frozen before the bottleneck is trained.
 #
-# The whole system in one command, on Wikipedia sentences (about a quarter of an hour on one core, resumable), and a plan of the paper's run (parameters, memory, hours) without running it:
+# The whole system in one command, on Wikipedia sentences (resumable between its stages), and a plan of the paper's run (parameters, memory, hours) without running it:
 #
 # ```
 # python -m difflm_core.training ld4lg-wikipedia

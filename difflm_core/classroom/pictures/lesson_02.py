@@ -152,11 +152,16 @@ def useless(study: dict) -> str:
     for name in SCHEDULES:
         cells = []
         for D, scale in widths:
-            runs = [r for r in study["runs"] if (r["D"], r["scale"], r["schedule"]) == (D, scale, name)]
-            easy, noisy = (100 * sum(r["useless"][key] for r in runs) / len(runs) for key in ("too_easy", "too_noisy"))
+            easy, noisy = (100 * share for share in useless_shares(study, name, D, scale))
             cells.append(f"{f'{easy:.0f} + {noisy:.0f} = {easy + noisy:.0f}':>24s}")
         lines.append(f"{name:34s}" + "".join(cells))
     return "\n".join(lines)
+
+
+def useless_shares(study: dict, schedule: str, D: int, scale: str = "unit variance") -> tuple[float, float]:
+    """Shares of [0, 1] that are too easy and too noisy, means over the study's seeds."""
+    runs = [r for r in study["runs"] if (r["D"], r["scale"], r["schedule"]) == (D, scale, schedule)]
+    return tuple(sum(r["useless"][key] for r in runs) / len(runs) for key in ("too_easy", "too_noisy"))
 
 
 def reading(t: Float[Tensor, "T"], shares: dict[str, list[float]]) -> Picture:
