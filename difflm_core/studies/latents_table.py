@@ -81,7 +81,7 @@ def opened(name: str, seed: int) -> tuple[Draw, dict]:
     system = course_latents(name)
 
     def draw_latents() -> tuple[Sample, list[str], int]:
-        sample = system.sample(count, generator)
+        sample = system.sample(count, generator, label=system.classes(count, generator))
         return sample, system.texts(sample), pieces(sample, system.canvas.end)
 
     batch, _ = system.recipe.data.evaluation()

@@ -71,7 +71,8 @@ def card(system: LatentSystem, folder: Path, about: dict) -> str:
 {stages}
 
 Measured on {recipe.data.held_out:,} held-out texts at most (reconstruction), and on {recipe.sample_steps} steps of
-sampling without a class. There is no bound on the likelihood of texts for a system of this kind.
+sampling with classes as frequent as in these texts (but for the figure that says otherwise). There is no bound on the
+likelihood of texts for a system of this kind.
 
 | figure | value | true texts |
 |---|---|---|

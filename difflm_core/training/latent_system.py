@@ -129,6 +129,16 @@ class LatentSystem:
         written = self.write(drawn.x)
         return Sample(written.tokens, drawn.network_calls + written.network_calls)
 
+    def classes(self, count: int, generator: torch.Generator | None = None) -> Int[Tensor, "B"] | None:
+        """Classes as frequent as in the held-out texts, None where there are none. With them `sample` draws from all
+        that was learned; without one it draws from what the few batches taught in which the class was hidden.
+        """
+        _, known = self.recipe.data.evaluation()
+        if known is None:
+            return None
+        chosen = torch.randint(len(known), (count,), generator=generator, device=self.parts.device)
+        return known.to(self.parts.device)[chosen]
+
     def decode(self, ids: Int[Tensor, "L"]) -> str:
         """The text of one row, up to its end."""
         if self.canvas.end is None:
@@ -164,11 +174,13 @@ def reconstruction(system: LatentSystem, batch: States) -> dict[str, float]:
 def generation(system: LatentSystem, count: int) -> tuple[dict[str, float], list[str]]:
     """Figures of `count` samples, and the first four: on the toy language those of the exact grammar."""
     generator = torch.Generator(system.parts.device).manual_seed(0)
-    sample = system.sample(count, generator)
+    sample = system.sample(count, generator, label=system.classes(count, generator))
     calls, tokens = sample.network_calls.double().mean().item(), sample.tokens.cpu()
     texts = system.texts(sample)
     if isinstance(system.recipe.data, ToyStates):
         figures = quality(tokens) | {"distinct_2": distinct_n(tokens, 2)}
+        no_class = system.sample(count, generator).tokens.cpu()
+        figures |= {"grammatical_without_a_class": quality(no_class)["grammatical"]}
         figures = {name: value for name, value in figures.items() if value is not None}
     else:
         figures = {f"distinct_{n}": distinct_in_texts(texts, n, count) for n in (1, 2)}

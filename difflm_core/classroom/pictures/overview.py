@@ -29,8 +29,8 @@ Drawn = tuple[Figure, str]
 
 
 def three_corruptions(times: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0), seed: int = 18) -> Drawn:
-    """The fox sentence under masks, random words and Gaussian noise (nearest word), at growing noise levels. The seed is
-    one that hides as many words as are expected.
+    """The fox sentence under masks, random words and Gaussian noise (nearest word), at growing noise levels. The
+    seed is one that hides as many words as are expected.
     """
     language, rows, labels, said = toy_language(), [], [], []
     x, word = language.encode(FOX), language.words.__getitem__
