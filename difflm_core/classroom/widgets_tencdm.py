@@ -20,7 +20,7 @@ from difflm_core.processes import ShiftedCosine
 
 STOPS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0, 11.0, 13.0, 20.0)
 FILM = {1.0: (BLUE, "-"), 3.0: (GREEN, "--"), 9.0: (VERMILLION, "-.")}
-PANELS = (("alpha", "signal alpha(t)"), ("readable", "share of words that can be read at t"))
+PANELS = (("alpha", "signal alpha(t)"), ("readable", "share of words readable"))
 
 
 def told(d: float, found: Curves, noise: Noise) -> str:

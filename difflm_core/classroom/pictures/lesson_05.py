@@ -220,9 +220,21 @@ def steps_table(study: dict) -> str:
             line += f"{f'{good}, {variety}':>30s}"
         lines.append(line)
     best = {share: best_steps(study, share) for share in (0.5, 0.0)}
-    return "\n".join(
-        [*lines, f"best on average: {best[0.5]} steps with self-conditioning, {best[0.0]} without", again(study)]
-    )
+    lines.append(f"best on average: {best[0.5]} steps with self-conditioning, {best[0.0]} without")
+    return "\n".join([*lines, on_the_way(study), again(study)])
+
+
+def on_the_way(study: dict, T: int = 50) -> str:
+    """Mean square of x_hat along the walks in T steps, with self-conditioning and without it."""
+    index, said = study["settings"]["step_counts"].index(T), []
+    for t in (0.8, 0.6, 0.4, 0.2, 0.02):
+        call = round((1 - t) * T)  # the calls are at t = 1, 1 - 1/T, ..., 1/T
+        two = (
+            [r["by_steps"][index]["magnitudes"][call] for r in rows(study, self_conditioning=share)]
+            for share in (0.5, 0.0)
+        )
+        said.append("t = {:g} {} {}".format(t, *(mean_of(sizes, ".2f") for sizes in two)))
+    return f"mean square of x_hat on walks in {T} steps, with and without:\n   " + "; ".join(said)
 
 
 def best_steps(study: dict, self_conditioning: float) -> int:

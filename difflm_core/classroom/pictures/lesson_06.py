@@ -205,3 +205,37 @@ def sizes(study: dict) -> Picture:
     right.set(xlabel="latents N", ylabel="distinct-2 (dotted: true)", xticks=Ns, ylim=(0, None))
     label_lines(left)
     return fig, f"For N = {', '.join(map(str, Ns))}: {'; '.join(said)}.", f"Bands: seeds. {again(study)}"
+
+
+SYSTEM = {
+    "ld4lg-wikipedia": "LD4LG",
+    "planner-wikipedia": "PLANNER",
+    "tencdm-wikipedia": "TEncDM",
+    "cosmos-wikipedia": "COSMOS",
+    "mdlm-sentences": "MDLM",
+    "human": "human texts",
+    "shuffled words": "human, shuffled",
+}
+
+
+def on_real_text(study: dict) -> str:
+    """The stored table of systems on Wikipedia sentences: what comes back, what is drawn, what it costs."""
+    heads = ("parameters", "BLEU back", "judge ppl", "entropy", "distinct-2", "MAUVE", "memorised", "calls", "s/1,000 tokens")
+    lines = [f"{'':16s}" + "".join(f"{head:>{max(11, len(head) + 2)}s}" for head in heads)]
+    rows = {row["system"]: row for row in study["runs"]}
+    for system, name in SYSTEM.items():
+        row = rows[system]
+        cells = (
+            f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
+            f"{row['bleu']:.2f}" if "bleu" in row else "",
+            f"{row['perplexity']:.0f}",
+            f"{row['entropy']:.2f}",
+            f"{row['distinct_2']:.3f}" if row["distinct_2"] is not None else "",
+            f"{row['mauve']:.3f}",
+            f"{row['memorised']:.3f}",
+            f"{row['network_calls']:.0f}" if "network_calls" in row else "",
+            f"{row['seconds_per_1000_tokens']:.1f}" if "seconds_per_1000_tokens" in row else "",
+        )
+        lines.append(f"{name:16s}" + "".join(f"{cell:>{max(11, len(head) + 2)}s}" for cell, head in zip(cells, heads)))
+    first = study["runs"][0]
+    return "\n".join([*lines, f"{study['settings']['samples']} texts a row; judge: {first['judge']}", again(study)])
