@@ -85,7 +85,40 @@ def ex3_5(language) -> Check:
     return check
 
 
+def kept(own, other, play):
+    return (own == play.truth).double().mean().item()
+
+
+def fluent(own, other, play):
+    return play.language.grammatical(own).double().mean().item()
+
+
+def difference(own, other, play):
+    return (own == play.truth).double().mean().item() - (other == play.truth).double().mean().item()
+
+
+MISTAKES = [  # a wrong score of (own, other, play), and what is said to it
+    (
+        kept,
+        "The share of words kept is not 0 for a decoder that never listens: 'the' at the first place is right four"
+        " times in ten whatever the latents say. Subtract what chance gives.",
+    ),
+    (fluent, "That is fluency, which a deaf decoder has in full. Ask whose text was written."),
+    (
+        difference,
+        "Chance is subtracted, but then 1 cannot be reached: divide by 1 minus chance.",
+    ),
+    (
+        lambda own, other, play: (own == play.truth).all(1).double().mean().item(),
+        "Whole texts: with three words in ten replaced hardly one is left whole, and the score says 0 although most"
+        " of the content is there. Count words.",
+    ),
+]
+
+
 def mistakes(decoders) -> list:
+    """The bank for a check: (probe, message) for each of MISTAKES."""
+
     def like(wrong):
         def probe(content):
             play = decoders()
@@ -94,32 +127,7 @@ def mistakes(decoders) -> list:
 
         return probe
 
-    def kept(own, other, play):
-        return (own == play.truth).double().mean().item()
-
-    def fluent(own, other, play):
-        return play.language.grammatical(own).double().mean().item()
-
-    def difference(own, other, play):
-        return (own == play.truth).double().mean().item() - (other == play.truth).double().mean().item()
-
-    return [
-        (
-            like(kept),
-            "The share of words kept is not 0 for a decoder that never listens: 'the' at the first place is right four"
-            " times in ten whatever the latents say. Subtract what chance gives.",
-        ),
-        (like(fluent), "That is fluency, which a deaf decoder has in full. Ask whose text was written."),
-        (
-            like(difference),
-            "Chance is subtracted, but then 1 cannot be reached: divide by 1 minus chance.",
-        ),
-        (
-            like(lambda own, other, play: (own == play.truth).all(1).double().mean().item()),
-            "Whole texts: with three words in ten replaced hardly one is left whole, and the score says 0 although most"
-            " of the content is there. Count words.",
-        ),
-    ]
+    return [(like(wrong), said) for wrong, said in MISTAKES]
 
 
 HINTS = [
