@@ -1,11 +1,14 @@
 """Latent systems as recipes: stages, checkpoints, resuming, and an encoder with fewer pieces."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from tiny_latents import TinyStates, sentences, wordpiece_encoder
+from tiny_runs import at_call
 from tokenizers import Tokenizer, models
 
 from difflm_core.data.cache import ArchiveError
@@ -19,7 +22,14 @@ from difflm_core.training.latent_plan import latent_needs, plan_latents, untrain
 from difflm_core.training.latent_recipes import LATENT_RECIPES, DenoiserSize, LatentRecipe
 from difflm_core.training.latent_run import train_latents, untrained
 from difflm_core.training.latent_sources import StoredStates, ToyStates
-from difflm_core.training.latent_tasks import CosmosTask, DenoiserTraining, LD4LGTask, PlannerTask, TEncDMTask
+from difflm_core.training.latent_tasks import (
+    CosmosTask,
+    DenoiserTraining,
+    LD4LGTask,
+    PlannerTask,
+    TEncDMTask,
+    Training,
+)
 from difflm_core.training.resume import plain
 from difflm_core.training.states import States, hidden_states, swapped_states
 
@@ -114,6 +124,41 @@ def test_swapped_states_come_from_real_places():
 
 
 # --- runs and checkpoints
+
+
+def told(recipe: LatentRecipe, folder, resume: bool = False) -> int:
+    return latent_run.run("planner", recipe, folder, resume, "cpu")
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_ends_a_stage_and_says_resume(tmp_path, monkeypatch, capsys):
+    """In the second of the denoiser's five steps: the stage before stands, and the run ends as an uninterrupted one."""
+    recipe = replace(tiny("planner"), diffusion=replace(tiny("planner").diffusion, steps=5))
+    with monkeypatch.context() as patch:
+        at_call(patch, PlannerTask, "encode", 2, terminate)
+        assert told(recipe, tmp_path) == 75
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'stage-1'}; to go on: the same command with --resume" in said
+    assert [stage.name for stage in latent_run.finished_stages(tmp_path)] == ["stage-1"]
+    assert told(recipe, tmp_path, resume=True) == 0
+    whole, resumed = train_latents("planner", recipe, progress=False), load_latents(tmp_path / "stage-2")
+    for name, value in whole.parts.state_dict().items():
+        assert torch.equal(value, resumed.parts.state_dict()[name]), name
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 2 + 5 + 1 + 1))
+    assert [row["loss of denoiser"] for row in rows[2:7]] == whole.report.losses["denoiser"]
+    assert rows[-1]["bleu"] == resumed.report.figures["bleu"]
+
+
+def test_sigterm_while_a_stage_is_written_loses_nothing(tmp_path, monkeypatch, capsys):
+    at_call(monkeypatch, latent_run, "save_latents", 1, terminate, before=True)
+    assert told(tiny("planner"), tmp_path) == 75 and load_latents(tmp_path / "stage-1", unfinished=True)
+    at_call(monkeypatch, Training, "generator", 1, terminate)  # in the first stage
+    assert told(tiny("planner"), tmp_path / "other") == 75
+    assert "no stage was finished: start again without --resume" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -264,7 +264,9 @@ def test_requirements_agree_with_pyproject():
     pinned = {r.name: r.specifier for r in map(Requirement, (line for line in lines if line and line[0] not in "#-"))}
     assert str(pinned.pop("torch")) == "==2.13.0"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = dict(project["optional-dependencies"])
+    assert [Requirement(line).name for line in extras.pop("track")] == ["tensorboard"]  # the lessons do without
+    listed = [*project["dependencies"], *sum(extras.values(), [])]
     ranges = {r.name: r.specifier for r in map(Requirement, listed)}
     assert ranges.pop("torch").contains("2.13.0")
     assert ranges == pinned

@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_runs import ON_THE_COMMAND_LINE, SIZE, TINY, assert_same_run, everything, same, weights
-from two_processes import DROPOUT, RECIPES, all_first_steps, first_steps, run, run_into_nan, run_until_told, together
+from two_processes import (
+    DROPOUT,
+    RECIPES,
+    all_first_steps,
+    first_steps,
+    run,
+    run_into_full_disk,
+    run_into_nan,
+    run_until_killed,
+    run_until_told,
+    together,
+)
 
 from difflm_core.training import Recipe, train
 from difflm_core.training.checkpoints import checkpoints
@@ -224,6 +235,24 @@ def test_a_bad_number_in_one_process_stops_both(tmp_path):
     assert together(run_into_nan, tmp_path) == [1, 1]
     said = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
     assert said[0] == said[1] and "The loss of step 3 is nan (batch row 7: '" in said[0]
+
+
+@pytest.fixture(scope="module")
+def whole_by_two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two") / "whole"
+    assert together(run, folder) == [0, 0]
+    return folder
+
+
+@pytest.mark.slow
+@needs_fork
+@pytest.mark.parametrize("work, statuses", [(run_until_killed, [1, -signal.SIGKILL]), (run_into_full_disk, [1, 1])])
+def test_one_of_two_dies_and_the_last_checkpoint_stands(work, statuses, whole_by_two, tmp_path):
+    """kill -9 in the seventh step, a full disk after the eighth: the other ends too, and both go on from step 4."""
+    assert together(work, tmp_path) == statuses
+    assert [found.name for found in checkpoints(tmp_path)] == ["step-000004"]
+    assert together(run, tmp_path, True) == [0, 0]
+    assert_same_run(tmp_path, whole_by_two)
 
 
 @pytest.mark.slow

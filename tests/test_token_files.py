@@ -349,6 +349,34 @@ def put(name: str, value) -> None:
     setattr(importlib.import_module(owner), attribute, value)
 
 
+def run_on_tokens(tokens: Path, folder: Path, resume: bool, lost: Path | None) -> None:
+    """In a process of a team; before the seventh step one of the files goes away."""
+    original = State.one_step
+
+    def one_step(state):
+        if state.step == 6 and rank() == 1:
+            lost.rename(lost.with_suffix(".away"))
+        original(state)
+
+    if lost is not None:
+        State.one_step = one_step
+    assert train(on_tokens(tokens), folder, resume, progress=False).finished
+
+
+@pytest.mark.slow
+@needs_fork
+def test_a_file_lost_to_one_of_two_processes_stops_both(text, tmp_path):
+    tokens, runs = tmp_path / "tokens", tmp_path / "runs"
+    write_tokens(Origin(text=text), tokens, portion=PORTION, progress=False)
+    file = tokens / "train" / "00003.bin"
+    assert together(run_on_tokens, tokens, runs / "whole", False, None) == [0, 0]
+    assert together(run_on_tokens, tokens, runs / "cut", False, file) == [1, 1]
+    assert checkpoints(runs / "cut")[-1].name == "step-000006"
+    file.with_suffix(".away").rename(file)
+    assert together(run_on_tokens, tokens, runs / "cut", True, None) == [0, 0]
+    assert_same_run(runs / "cut", runs / "whole")
+
+
 @needs_fork
 def test_two_processes_see_the_batches_of_one(folder, tmp_path, monkeypatch):
     assert together(steps_of_both, folder, tmp_path) == [0, 0]

@@ -1,10 +1,13 @@
 """Trackers get the rows of log.jsonl; a missing one is said before a step is made, a failing one ends nothing."""
 
+from dataclasses import replace
+
 import pytest
 from accelerate import tracking
 from tiny_runs import TINY
 
-from difflm_core.training import train
+from difflm_core.training import latent_run, train
+from difflm_core.training.latent_recipes import LATENT_RECIPES
 from difflm_core.training.log import NAME
 
 
@@ -57,6 +60,23 @@ def test_a_tracker_that_fails_ends_nothing(kept, tmp_path, monkeypatch, capsys):
     run = train(TINY, tmp_path / "mine", progress=False, trackers=("kept",))
     assert run.finished and [told[0] for told in kept if isinstance(told[0], int)] == [5]
     assert "The tracker failed and gets nothing more (the service is gone)" in capsys.readouterr().out
+
+
+def test_a_latent_system_tells_its_stages(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(latent_run, "measured", lambda system: ({"tokens_read": 0.5}, []))
+    monkeypatch.setattr("difflm_core.training.latent_tasks.MEASURED", 2)
+    recipe = LATENT_RECIPES["planner-tiny"][1]
+    recipe = replace(
+        recipe, task=replace(recipe.task, steps=3), diffusion=replace(recipe.diffusion, steps=2), batch_size=4
+    )
+    system = latent_run.train_latents("mine", recipe, tmp_path / "mine", progress=False, trackers=("kept",))
+    (begin, settings, *rows, end) = kept
+    assert begin == ("begin", "mine") and end == "end" and settings[1]["task.N"] == 4
+    first, second = system.report.losses.values()
+    losses = [{"loss of paragraph embedder": loss} for loss in first] + [{"loss of denoiser": loss} for loss in second]
+    assert rows == list(enumerate([*losses, {"tokens_read": 0.5}], start=1))
+    with pytest.raises(ValueError, match="There is no tracker"):
+        latent_run.train_latents("mine", recipe, tmp_path / "other", progress=False, trackers=("none",))
 
 
 def test_missing_trackers_are_said_first(tmp_path, monkeypatch):

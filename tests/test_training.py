@@ -28,6 +28,7 @@ from difflm_core.data.toy_language import toy_language
 from difflm_core.evaluation import Estimate
 from difflm_core.samplers import Sample
 from difflm_core.training import (
+    RECIPES,
     Autoregressive,
     Block,
     EmbeddingDiffusion,
@@ -440,8 +441,40 @@ def test_learning_rates(decay):
     recipe = replace(TINY, steps=100, warmup=10, decay=decay, learning_rate=1.0)
     rates = [learning_rate(recipe, step) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)]) and max(rates) == pytest.approx(1)
-    last = {Decay.COSINE: 0.1, Decay.CONSTANT: 1.0, Decay.ROOT: (10 / 100) ** 0.5}[decay]
-    assert rates[-1] == pytest.approx(last, abs=1e-3) and rates[10:] == sorted(rates[10:], reverse=True)
+    last = {Decay.COSINE: 0.1, Decay.CONSTANT: 1.0, Decay.ROOT: (10 / 100) ** 0.5, Decay.LINEAR: 1 / 90}
+    last[Decay.PLATEAU] = 1 - 0.9 * 9 / 10
+    assert rates[-1] == pytest.approx(last[decay], abs=1e-3) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_warm_up_stable_decay():
+    """Up in 10 steps, level until 60, then a line that would be at a tenth after step 100."""
+    recipe = replace(TINY, steps=100, warmup=10, decay=Decay.PLATEAU, cooldown=0.4, learning_rate=2.0)
+    rates = [learning_rate(recipe, step) for step in range(101)]
+    assert rates[10:61] == [2.0] * 51 and rates[0] == pytest.approx(0.2)
+    assert rates[60:] == pytest.approx([2 - 1.8 * i / 40 for i in range(41)])
+    assert learning_rate(replace(recipe, cooldown=1.0, warmup=0), 50) == pytest.approx(2 * 0.55)
+    for share in (0.0, 1.1, math.nan):
+        with pytest.raises(ValueError, match="cooldown is the share of the steps that end a plateau"):
+            replace(recipe, cooldown=share)
+
+
+def test_diffusion_lm_falls_in_a_line_from_the_first_step():
+    """The authors' 1 - step / steps, without a warm-up."""
+    recipe = RECIPES["diffusion-lm-e2e"][1]
+    for step in (0, 1000, 199_999):
+        assert learning_rate(recipe, step) == pytest.approx(1e-4 * (1 - step / 200_000))
+
+
+def test_resumed_within_the_decay_is_uninterrupted(tmp_path, monkeypatch):
+    """The rate falls from step 6 on; the run is cut off in step 9."""
+    recipe = replace(TINY, decay=Decay.PLATEAU, cooldown=0.5)
+    assert learning_rate(recipe, 6) == recipe.learning_rate > learning_rate(recipe, 7)
+    assert quietly(recipe, tmp_path / "whole").finished
+    with monkeypatch.context() as patch:
+        at_call(patch, State, "gradient", 9, interrupt)
+        assert not quietly(recipe, tmp_path / "cut").finished
+    assert quietly(recipe, tmp_path / "cut", resume=True).finished
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("new", ["the fox sees a dog.", "Q!"], ids=["same letters, fewer rows", "other letters"])

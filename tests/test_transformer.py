@@ -71,6 +71,15 @@ def test_cache_agrees_with_no_cache(prefix):
         torch.testing.assert_close(model.hidden(z[:, prefix:], None, cache), full[:, prefix:], rtol=0, atol=1e-12)
 
 
+def test_a_bidirectional_model_refuses_a_cache():
+    """Read in two parts, its first positions would not have seen the last ones."""
+    model, z, cache = build(), some_tokens(), KeyValueCache()
+    with pytest.raises(ValueError, match="needs a causal model, and this one looks both ways"):
+        model.hidden(z[:, :4], None, cache)
+    assert cache.length == 0
+    assert not torch.allclose(model.hidden(z)[:, :4], model.hidden(z[:, :4]))
+
+
 def test_a_full_cache_refuses_more():
     model, cache = build(causal=True), KeyValueCache()
     model.hidden(some_tokens(), None, cache)

@@ -1,5 +1,6 @@
 """Real processes that train together over gloo, as a launcher starts them, and what they are asked to do in tests."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -127,6 +128,26 @@ def run_into_nan(folder: Path) -> None:
     except RuntimeError as stopped:
         (folder / f"{rank()}.txt").write_text(str(stopped))
         sys.exit(1)
+
+
+def run_until_killed(folder: Path) -> None:
+    """kill -9 of one process, in its seventh step."""
+    if rank() == 1:
+        at_call(Now, State, "gradient", 7, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    train(DROPOUT, folder, progress=False)
+
+
+def run_into_full_disk(folder: Path) -> None:
+    """The main process cannot write its second checkpoint."""
+    from difflm_core.training import folders
+
+    if rank() == 0:
+        at_call(Now, folders, "save_file", 3, full, before=True)  # a checkpoint has two files of tensors
+    train(DROPOUT, folder, progress=False)
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Now:

@@ -83,7 +83,14 @@ class Transformer(nn.Module):
     def hidden(
         self, z_t: Int[Tensor, "B L"], t: Float[Tensor, "B"] | None = None, cache: KeyValueCache | None = None
     ) -> Float[Tensor, "B L D"]:
-        """The trunk. With a `cache`, z_t holds only the positions that the cache has not seen (causal models)."""
+        """The trunk. With a `cache`, z_t holds only the positions that the cache has not seen. Raises ValueError for a
+        cache in a bidirectional model: there, what comes later changes the states that the cache would keep.
+        """
+        if cache is not None and not self.config.causal:
+            raise ValueError(
+                "A KeyValueCache needs a causal model, and this one looks both ways, so that every new token changes "
+                "the earlier states: leave the cache out."
+            )
         start = 0 if cache is None else cache.length
         self._check(z_t, t, start)
         condition = self.time(t) if self.time is not None else None  # (B, D)

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from difflm_core.training.loop import build, train
 from difflm_core.training.plan import plan
 from difflm_core.training.recipes import RECIPES, Recipe
 from difflm_core.training.report import report
+from difflm_core.training.scaling import Cluster, plan_scaling
 from difflm_core.training.stops import TrainingStopped
 
 INTERRUPTED = 130  # as the shell has it for Ctrl-C
@@ -34,7 +35,16 @@ AnyRecipe = tyro.extras.subcommand_type_from_defaults(
 
 @dataclass(frozen=True)
 class Command:
-    """Train one of the course's recipes. Every number of a recipe can be changed: `mdlm-tiny --help` lists them."""
+    """Train one of the course's recipes. Every number of a recipe can be changed: `mdlm-tiny --help` lists them.
+
+    SIGTERM saves and ends with status 75: the same command with --resume goes on. A latent system (ld4lg-tiny, ...)
+    saves after each of its stages only, and loses the one that was cut off.
+
+    Beside this command: `python -m difflm_core.data.prepare` tokenises a corpus for it; `python -m
+    difflm_core.training.gstar mdlm-tiny` trains the error predictor of G-Star for the denoiser of a run; `python -m
+    difflm_core.training.adapt` makes a masked diffusion model of an autoregressive language model; `python -m
+    difflm_core.training.export RUN FOLDER` gives a model away.
+    """
 
     recipe: Annotated[AnyRecipe, tyro.conf.arg(name="")]
     folder: Path | None = None
@@ -43,6 +53,9 @@ class Command:
     """Go on with the run in that folder."""
     plan: bool = False
     """Say what the run would take and what to expect of it, and do not start it."""
+    gpus: tuple[int, ...] = ()
+    """With --plan: computing and sending on so many GPUs, such as 1 8 64, on paper."""
+    cluster: Cluster = field(default_factory=Cluster)
     trackers: tuple[str, ...] = ()
     """Where the log goes too: tensorboard, wandb, ..., if that package is installed."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -79,12 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
 def run(command: Command, name: str, folder: Path) -> int:
     recipe: Recipe | LatentRecipe = command.recipe
     latent = isinstance(recipe, LatentRecipe)
+    if command.gpus and (latent or not command.plan):
+        said = "latent systems are trained in one process" if latent else "add --plan, or start with torchrun to train"
+        raise ValueError(f"--gpus lays out on paper what several GPUs would do: {said}.")
     if command.plan:
-        print(plan_latents(name, recipe) if latent else plan(name, recipe))
+        plain = plan_latents(name, recipe) if latent else plan(name, recipe)
+        print(plan_scaling(name, recipe, command.gpus, command.cluster) if command.gpus else plain)
         return 0
     check_device(command.device)
     if latent:
-        return latent_run.run(name, recipe, folder, command.resume, command.device)
+        return latent_run.run(name, recipe, folder, command.resume, command.device, command.trackers)
     started, speaks = time.perf_counter(), int(os.environ.get("RANK", 0)) == 0  # one of the processes that train
     if speaks:
         model = build(recipe)

@@ -4,10 +4,18 @@ state; the second one acts at once.
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 RESUME = 75  # EX_TEMPFAIL of sysexits.h: the exit status of a run that was told to end, has saved, and can go on
+
+
+def end_if(asked: Sequence[int]) -> None:
+    """End here if a signal was noted: SystemExit with status 75 after SIGTERM, KeyboardInterrupt after Ctrl-C."""
+    if signal.SIGTERM in asked:
+        raise SystemExit(RESUME)
+    if asked:
+        raise KeyboardInterrupt
 
 
 @contextmanager

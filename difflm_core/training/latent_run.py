@@ -1,21 +1,26 @@
 """Training a latent system, stage by stage. After each stage everything is written down; a run that was cut off goes on
-with the stage that it was in, and ends as it would have ended.
+with the stage that it was in, and ends as it would have ended. Ctrl-C and SIGTERM end a stage at its next batch, never
+while something is written.
 """
 
 import copy
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from difflm_core.models import MaskedEncoder
+from difflm_core.training.interrupts import RESUME, end_if, signals_wait
 from difflm_core.training.latent_checkpoints import load_latents, save_latents
+from difflm_core.training.latent_log import Journal
 from difflm_core.training.latent_recipes import LatentRecipe
 from difflm_core.training.latent_system import LatentReport, LatentSystem, measured
 from difflm_core.training.latent_tasks import Canvas, Training
 from difflm_core.training.resume import differences, plain
+from difflm_core.training.trackers import check_tracker
 
 CURVE = 20  # numbers that are kept of a stage's losses
 
@@ -27,32 +32,48 @@ def train_latents(
     resume: bool = False,
     progress: bool = True,
     device=None,
+    trackers: tuple[str, ...] = (),
 ) -> LatentSystem:
-    """Train a recipe through all its stages, and measure it. With a `folder`, stage-1, stage-2, ... are written there;
-    `resume` goes on after the last of them.
+    """Train a recipe through all its stages, and measure it. With a `folder`, stage-1, stage-2, ... are written there,
+    and log.jsonl, whose rows `trackers` (tensorboard, wandb, ...) get too when a stage has ended; `resume` goes on
+    after the last stage. Ctrl-C raises KeyboardInterrupt, SIGTERM SystemExit with status 75; the stage in progress is
+    lost.
 
     Raises FileExistsError for a folder that holds a run, FileNotFoundError if there is nothing to resume, ValueError
     for other settings or another encoder than the run began with, ArchiveError where encoder or texts cannot be had,
     `TrainingStopped` for a loss that is not finite, OSError where nothing can be written.
     """
+    if trackers and folder is None:
+        raise ValueError("Trackers need the folder of the run.")
+    for tracker in trackers:
+        check_tracker(tracker)
     folder = None if folder is None else Path(folder)
     system, done = open_run(name, recipe, folder, resume)
     system.parts.to(device)
-    for i, (stage, train) in enumerate(recipe.stages().items()):
-        if stage in done:
-            continue
-        began = time.perf_counter()
-        losses = train(Training(system.parts, recipe.data, recipe.process, recipe.batch_size, recipe.seed, progress))
-        seconds = round(time.perf_counter() - began, 1)
-        done.append(stage)
-        report = system.report
-        report = replace(report, losses=report.losses | {stage: curve(losses)})
-        system = replace(system, report=replace(report, seconds=report.seconds | {stage: seconds}))
-        if folder is not None:
-            save_latents(folder / f"stage-{i + 1}", system, done)
+    journal = None if folder is None else Journal(trackers, folder, recipe)
+    with signals_wait() as asked:
+        for i, (stage, train) in enumerate(recipe.stages().items()):
+            if stage not in done:
+                system = one_stage(system, stage, train, progress, asked)
+                done.append(stage)
+                if folder is not None:
+                    save_latents(folder / f"stage-{i + 1}", system, done)
+                    journal.about(system)
+            end_if(asked)
     system.parts.eval()
     figures, texts = measured(system)
-    return replace(system, report=replace(system.report, figures=figures, texts=texts))
+    system = replace(system, report=replace(system.report, figures=figures, texts=texts))
+    if folder is not None:
+        journal.about(system, last=True)
+    return system
+
+
+def one_stage(system: LatentSystem, stage: str, train, progress: bool, asked: Sequence[int]) -> LatentSystem:
+    """The system after `train`, one of its recipe's stages, with that stage's losses and seconds in the report."""
+    recipe, report, began = system.recipe, system.report, time.perf_counter()
+    losses = train(Training(system.parts, recipe.data, recipe.process, recipe.batch_size, recipe.seed, progress, asked))
+    seconds = report.seconds | {stage: round(time.perf_counter() - began, 1)}
+    return replace(system, report=replace(report, losses=report.losses | {stage: curve(losses)}, seconds=seconds))
 
 
 def open_run(name: str, recipe: LatentRecipe, folder: Path | None, resume: bool) -> tuple[LatentSystem, list[str]]:
@@ -119,7 +140,9 @@ def told(system: LatentSystem) -> str:
     return "\n".join([*lines, "samples:", *(f"  {text}" for text in system.report.texts)])
 
 
-def run(name: str, recipe: LatentRecipe, folder: Path, resume: bool, device: str) -> int:
+def run(
+    name: str, recipe: LatentRecipe, folder: Path, resume: bool, device: str, trackers: tuple[str, ...] = ()
+) -> int:
     """What `python -m difflm_core.training NAME` does for a latent recipe; the exit status. Raises ValueError where it
     was started as one of several processes.
     """
@@ -128,12 +151,12 @@ def run(name: str, recipe: LatentRecipe, folder: Path, resume: bool, device: str
     count = sum(p.numel() for p in untrained(name, recipe).parts.parameters())
     print(f"{name}: {count:,} parameters, stages: {', '.join(recipe.stages())}; into {folder}")
     try:
-        system = train_latents(name, recipe, folder, resume, device=device)
-    except KeyboardInterrupt:
+        system = train_latents(name, recipe, folder, resume, device=device, trackers=trackers)
+    except (KeyboardInterrupt, SystemExit) as end:
         kept = finished_stages(folder)
         said = f"the last finished stage is {kept[-1]}; to go on: the same command with --resume" if kept else ""
-        print(f"Interrupted; {said or 'no stage was finished'}.")
-        return 130
+        print(f"Interrupted; {said or 'no stage was finished: start again without --resume'}.")
+        return RESUME if isinstance(end, SystemExit) else 130
     save_latents(folder / f"stage-{len(recipe.stages())}", system, list(recipe.stages()))
     print(told(system))
     return 0

@@ -162,11 +162,12 @@ class WikipediaStates(StoredStates):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(sorted(set(data.wikipedia_sentences()["topic"])))
+        return tuple(sorted(data.wikipedia_sentences().unique("topic")))
 
     def texts(self):
         sides = data.split(data.wikipedia_sentences(), fraction=0.05, by="title")
-        return [(list(side["text"]), [self.labels.index(topic) for topic in side["topic"]]) for side in sides]
+        number = {topic: i for i, topic in enumerate(self.labels)}
+        return [(list(side["text"]), [number[topic] for topic in side["topic"]]) for side in sides]
 
     def whole_encoder(self) -> Encoder:
         from difflm_core.models.pretrained import load_encoder

@@ -11,7 +11,7 @@ A task answers `build(canvas)`, `shape(canvas)` of a text's latents, `stages(run
 of the training before diffusion, `encode(parts, batch)`, on the scale of diffusion, and `write(parts, latents)`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -40,6 +40,7 @@ from difflm_core.objectives.cosmos import Smoothing
 from difflm_core.processes import GaussianProcess, masked
 from difflm_core.samplers import Sample, ancestral_step, ddim_step, large_step, write_texts
 from difflm_core.training.cosmos import train_cosmos
+from difflm_core.training.interrupts import end_if
 from difflm_core.training.latent_diffusion import train_latent_denoiser
 from difflm_core.training.ld4lg import pretrain_decoder, pretrain_seq2seq, train_ld4lg
 from difflm_core.training.planner import train_planner, train_planner_denoiser
@@ -93,7 +94,7 @@ class Parts(nn.Module):
 @dataclass(frozen=True)
 class Training:
     """What a stage is given. Every stage draws from generators of its own, so that it does not matter whether the
-    stages before it ran in this process.
+    stages before it ran in this process. A signal noted in `asked` ends the stage at its next batch.
     """
 
     parts: Parts
@@ -102,6 +103,7 @@ class Training:
     batch_size: int
     seed: int
     progress: bool = True
+    asked: Sequence[int] = ()
 
     def generator(self, use: int, device: torch.device | None = None) -> torch.Generator:
         return torch.Generator(device or "cpu").manual_seed(1000 * self.seed + use)
@@ -109,18 +111,24 @@ class Training:
     def noise(self, use: int) -> torch.Generator:
         return self.generator(use, self.parts.device)
 
+    def read(self, use: int) -> Iterator[tuple[States, Tensor | None]]:
+        """The source's batches: (texts with their states, class)."""
+        for batch in self.source.batches(self.batch_size, self.generator(use)):
+            end_if(self.asked)
+            yield batch
+
     def batches(self, use: int) -> Iterator[States]:
         """Training texts with their states."""
-        for batch, _ in self.source.batches(self.batch_size, self.generator(use)):
+        for batch, _ in self.read(use):
             yield self.parts.seen(batch)
 
     def texts(self, use: int) -> Iterator[Tensor]:
-        for batch, _ in self.source.batches(self.batch_size, self.generator(use)):
+        for batch, _ in self.read(use):
             yield batch.ids
 
     def latents(self, task, use: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """(latents on the scale of diffusion, class) of training texts."""
-        for batch, label in self.source.batches(self.batch_size, self.generator(use)):
+        for batch, label in self.read(use):
             with torch.no_grad():
                 x = task.encode(self.parts, self.parts.seen(batch))
             yield x, label

@@ -1,8 +1,9 @@
 """The configurations of the papers, for GPUs, and the figures that the papers themselves give for them.
 
 A figure stands in EXPECTED only where it was read in the paper or in its authors' code. What differs here from a paper
-is said beside it; what all have in common: dropout as the paper has it, AdamW's epsilon 1e-8, no learning rate below a
-tenth of the peak, rows of fixed places instead of random crops, and a time input that is as wide as the network.
+is said beside it; what all have in common: dropout as the paper has it, AdamW's epsilon 1e-8, no cosine or plateau that
+ends below a tenth of the peak, rows of fixed places instead of random crops, and a time input that is as wide as the
+network.
 """
 
 from dataclasses import replace
@@ -69,7 +70,8 @@ GIDD_SIZES = {"small": GIDD.size, "base": replace(GIDD.size, width=1024, layers=
 CLIPS = {4: (0.45, 0.95), 8: (0.0, 1.0), 16: (0.3, 0.8)}
 
 # LLaDA's training (no time input, weights 1/t, 1 % of the batches shorter, learning rate and weight decay of the 8 B
-# model) in a size and length that eight GPUs train in days; its plateau and second decay are a cosine here.
+# model) in a size and length that eight GPUs train in days. LLaDA holds 4e-4 for 1.2 of 2.3 T tokens, then 1e-4, and
+# ends with a line to 1e-5 over the last 0.3 T; here there is one plateau, and the same share at the end.
 LLADA = Recipe(
     task=LLaDA(),
     data=StreamedText("allenai/c4:en", length=2048, held_out=256),
@@ -78,6 +80,8 @@ LLADA = Recipe(
     batch_size=512,
     learning_rate=4e-4,
     warmup=2000,
+    decay=Decay.PLATEAU,
+    cooldown=0.13,
     weight_decay=0.1,
     beta2=0.95,
     ema=0.9999,
@@ -86,7 +90,8 @@ LLADA = Recipe(
     engine=Engine(accumulate=16, recompute=True),
 )
 
-# Diffusion-LM on E2E (App. B): BERT-base's shape, d = 16, T = 2000, 200 steps when decoding.
+# Diffusion-LM on E2E (App. B): BERT-base's shape, d = 16, T = 2000, 200 steps when decoding; from the first step on the
+# learning rate falls in a line to 0.
 E2E = Recipe(
     task=EmbeddingDiffusion(),
     data=HubSentences(),
@@ -94,8 +99,18 @@ E2E = Recipe(
     steps=200_000,
     batch_size=64,
     learning_rate=1e-4,
+    warmup=0,
+    decay=Decay.LINEAR,
     ema=0.9999,
     **SELDOM,
+)
+
+# And on ROCStories: d = 128, 2000 steps when decoding.
+STORIES = replace(
+    E2E,
+    task=EmbeddingDiffusion(D=128, steps=2000),
+    data=HubSentences("mintujupally/ROCStories", column="text", test="test"),
+    steps=800_000,
 )
 
 PAPERS: dict[str, tuple[str, Recipe]] = {
@@ -133,6 +148,7 @@ PAPERS: dict[str, tuple[str, Recipe]] = {
     },
     "llada-1b": ("LLaDA's way of training at 1.3 billion parameters, on streamed C4: for several GPUs.", LLADA),
     "diffusion-lm-e2e": ("The paper's E2E run (restaurant reviews, one a row): for a GPU and a network.", E2E),
+    "diffusion-lm-rocstories": ("The paper's ROCStories run, one story a row: for a GPU and a network.", STORIES),
 }
 
 OPENWEBTEXT = "on the last 100,000 documents of OpenWebText, joined and cut to 1,024 tokens"
@@ -154,4 +170,5 @@ EXPECTED = {
     **{name: UNKNOWN for name in PAPERS if name.startswith(("gidd-owt", "bd3lm"))},
     "llada-1b": "no published figure at this size and on this text",
     "diffusion-lm-e2e": "about 5 hours on one A100 by the paper's account, which gives no bound for this model",
+    "diffusion-lm-rocstories": "about 20 hours on one A100 (the paper's 5 hours per 200,000 steps); no bound is given",
 }

@@ -43,7 +43,7 @@ ACTIVATION = 52  # bytes that autograd keeps of a block per token and unit of wi
 TOKENIZERS = {"bert-base-uncased": 30_522, "gpt2": 50_257}
 PREPARED = {"owt-gpt2": 50_257, "lm1b-bert": 30_522, "text8": 27}
 SHAKESPEARE = 74  # characters
-DATASETS = {"tuetschek/e2e_nlg": 821}  # Li et al. 2022, App. B
+DATASETS = {"tuetschek/e2e_nlg": 821, "mintujupally/ROCStories": 11_043}  # words, Li et al. 2022, App. B
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,16 @@ class Engine:
 
 
 class Decay(Enum):
-    """What the learning rate does after the warm-up: half a cosine down to a tenth, nothing, or warmup / step under a
-    root.
+    """What the learning rate does after the warm-up: half a cosine down to a tenth; nothing; warmup / step under a
+    root; a line down to 0; or nothing until the last `cooldown` of the steps, then a line down to a tenth (warm-up,
+    stable, decay: Hu et al. 2024, MiniCPM).
     """
 
     COSINE = "cosine"
     CONSTANT = "constant"
     ROOT = "root"
+    LINEAR = "linear"
+    PLATEAU = "plateau"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class Recipe:
     learning_rate: float = 3e-3
     warmup: int = 100
     decay: Decay = Decay.COSINE
+    """What follows the warm-up. PLATEAU holds the rate until the cooldown (warm-up, stable, decay)."""
+    cooldown: float = 0.1
+    """The share of the steps, at the end, in which the learning rate of a plateau falls."""
     beta2: float = 0.99
     """AdamW's second beta; the first is 0.9."""
     weight_decay: float = 0.0
@@ -109,6 +115,8 @@ class Recipe:
             raise ValueError("steps, batch_size, evaluate_every, checkpoint_every and held_out must all be at least 1.")
         if not (self.learning_rate > 0 and self.clip > 0 and min(self.warmup, self.weight_decay) >= 0):
             raise ValueError("learning_rate and clip must be above 0, warmup and weight_decay 0 or more.")
+        if not 0 < self.cooldown <= 1:
+            raise ValueError(f"cooldown is the share of the steps that end a plateau, in (0, 1], got {self.cooldown}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is the decay of an average, in [0, 1), got {self.ema}.")
         if not 0 < self.beta2 < 1:

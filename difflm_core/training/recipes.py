@@ -28,6 +28,10 @@ REAL_TEXT = Recipe(
     evaluate_every=500,
 )
 
+# One scoreboard: 1.84 million parameters within a hundredth (a time input costs width), 2.1e13 FLOPs by `plan.needs`
+SENTENCES = replace(REAL_TEXT, data=PieceSentences(), size=Size(width=128, layers=4, dropout=0.1), steps=1400)
+NARROWER = replace(SENTENCES.size, width=112, time_conditioning=True)
+
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "mdlm-tiny": ("Masked diffusion on the toy language: about two minutes on 2 CPU cores.", Recipe()),
     "ar-tiny": ("Its autoregressive twin: same network, causal attention.", Recipe(task=Autoregressive())),
@@ -39,7 +43,31 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
     "mdlm-sentences": (
         "Masked diffusion on the sentences and word pieces of the latent systems, one sentence a row.",
-        replace(REAL_TEXT, data=PieceSentences(), size=Size(width=128, layers=4, dropout=0.1), steps=1400),
+        SENTENCES,
+    ),
+    "ar-sentences": (
+        "The autoregressive twin of mdlm-sentences, for as many FLOPs.",
+        replace(SENTENCES, task=Autoregressive(), steps=1128),
+    ),
+    "block-sentences": (
+        "Block diffusion on the same sentences, blocks of four pieces, for as many FLOPs.",
+        replace(SENTENCES, task=Block(), steps=767),
+    ),
+    "gidd-sentences": (
+        "Masks and random tokens on the same sentences, as many parameters and FLOPs.",
+        replace(SENTENCES, task=Hybrid(), size=NARROWER, steps=1379),
+    ),
+    "d3pm-sentences": (
+        "D3PM with absorbing noise on the same sentences, T = 128, as many parameters and FLOPs.",
+        replace(SENTENCES, task=D3PM(lam=10 / 128, T=128, steps=128), size=NARROWER, steps=1141),
+    ),
+    "d3pm-uniform-sentences": (
+        "D3PM with uniform noise on the same sentences, T = 128, the bound alone, as many parameters and FLOPs.",
+        replace(SENTENCES, task=D3PM(Noise.UNIFORM, lam=0.0, T=128, steps=128), size=NARROWER, steps=1379),
+    ),
+    "diffusion-lm-sentences": (
+        "Diffusion-LM on the same sentences, as many parameters and FLOPs.",
+        replace(SENTENCES, task=EmbeddingDiffusion(D=64), size=replace(SENTENCES.size, width=144), steps=1141),
     ),
     "mdlm-text": (
         "Masked diffusion on your own text, its characters as tokens: add --data.path with a .txt file or a folder.",

@@ -62,12 +62,24 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     """Linear warm-up to the peak, then the recipe's decay."""
     if step < recipe.warmup:
         return recipe.learning_rate * (step + 1) / recipe.warmup
+    return recipe.learning_rate * share_of_peak(recipe, step)
+
+
+def share_of_peak(recipe: Recipe, step: int) -> float:
+    """What is left of the peak at a step after the warm-up."""
     if recipe.decay is Decay.CONSTANT:
-        return recipe.learning_rate
+        return 1.0
     if recipe.decay is Decay.ROOT:
-        return recipe.learning_rate * math.sqrt(max(1, recipe.warmup) / (step + 1))
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
+        return math.sqrt(max(1, recipe.warmup) / (step + 1))
+    if recipe.decay is Decay.PLATEAU:
+        return 1 - 0.9 * covered(step, recipe.steps * (1 - recipe.cooldown), recipe.steps)
+    fallen = covered(step, recipe.warmup, recipe.steps)
+    return 1 - fallen if recipe.decay is Decay.LINEAR else 0.1 + 0.9 * (1 + math.cos(math.pi * fallen)) / 2
+
+
+def covered(step: int, begin: float, end: float) -> float:
+    """How much of the way from step `begin` to step `end` lies behind, in [0, 1]."""
+    return min(1.0, max(0.0, (step - begin) / max(1, end - begin)))
 
 
 class State:
