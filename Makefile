@@ -6,13 +6,14 @@ ANY_PYTHON := $(or $(PYTHON),$(shell for p in python3 python3.13 python3.12 pyth
 FIRST_LESSON := $(notdir $(firstword $(sort $(wildcard lessons/[0-9]*.ipynb))))
 AS_ROOT := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 
-.PHONY: help environment lab test lessons figures results bench gpu lint
+.PHONY: help environment lab test lessons figures results scoreboard bench gpu lint
 
 help:
 	@echo "make lab      set up, then open JupyterLab in lessons/   (ARGS=--no-browser prints the address only)"
 	@echo "make test     set up, then run all tests                 (ARGS=\"lint core\" runs only these stages)"
 	@echo "make lint     ruff            make lessons  build the notebooks from lessons/source"
 	@echo "make figures  all pictures    make results  run the stored studies     make bench  benchmarks"
+	@echo "make scoreboard  the tables of lesson 12 again (an interrupted run goes on)"
 	@echo "make gpu      checks and speed on a GPU (says so where there is none)"
 
 environment:
@@ -35,6 +36,9 @@ figures: environment
 
 results: environment
 	$(PY) -m difflm_core.studies $(ARGS)
+
+scoreboard: environment
+	$(PY) -m difflm_core.studies scoreboard latents_table
 
 bench: environment
 	$(PY) -m pytest tests/benchmarks -s $(ARGS)

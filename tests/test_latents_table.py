@@ -5,6 +5,7 @@ import torch
 from tiny_latents import TinyStates, sentences, wordpiece_encoder
 from tiny_pretrained import tiny_judge
 
+from difflm_core.classroom.pictures import lesson_06
 from difflm_core.models import Transformer, TransformerConfig
 from difflm_core.models.fewer_pieces import frequent_pieces
 from difflm_core.samplers import Sample
@@ -56,6 +57,11 @@ def test_rows_are_those_of_all_systems_and_of_human_texts(stand_ins):
     assert all(row["seconds_per_1000_tokens"] > 0 for row in rows[2:])
     assert rows[0]["words"] == 6 and rows[1]["perplexity"] != rows[0]["perplexity"]
     assert all(isinstance(latents_table.told(row), str) for row in rows)
+
+    table = lesson_06.on_real_text({"runs": rows, "settings": {"samples": 4}, "command": "this"}).splitlines()
+    assert [line[:16].strip() for line in table[1:6]] == ["LD4LG", "TEncDM", "MDLM", "human texts", "human, shuffled"]
+    assert f"{ld4lg['bleu']:.2f}" in table[1] and table[4].split()[2:4] == ["-", "-"]  # no parameters, nothing back
+    assert len({len(line) for line in table[:6]}) == 1 and max(map(len, table)) < 125
 
 
 def test_tokens_are_counted_up_to_the_end():

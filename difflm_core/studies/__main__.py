@@ -6,7 +6,10 @@ import sys
 
 import difflm_core.studies as studies
 
-NOT_STUDIES = ("__main__", "store", "toy_quality", "ladder_losses")
+NOT_STUDIES = (
+    "__main__", "flops", "kept_rows", "ladder_losses", "scoreboard_latents", "scoreboard_methods", "store",
+    "toy_quality",
+)  # fmt: skip
 NAMES = sorted(m.name for m in pkgutil.iter_modules(studies.__path__) if m.name not in NOT_STUDIES)
 
 

@@ -220,22 +220,30 @@ SYSTEM = {
 
 def on_real_text(study: dict) -> str:
     """The stored table of systems on Wikipedia sentences: what comes back, what is drawn, what it costs."""
-    heads = ("parameters", "BLEU back", "judge ppl", "entropy", "distinct-2", "MAUVE", "memorised", "calls", "s/1,000 tokens")
-    lines = [f"{'':16s}" + "".join(f"{head:>{max(11, len(head) + 2)}s}" for head in heads)]
+    columns = {
+        "parameters": lambda row: f"{row['parameters'] / 1e6:.2f} M",
+        "BLEU back": lambda row: f"{row['bleu']:.2f}",
+        "judge ppl": lambda row: f"{row['perplexity']:.0f}",
+        "entropy": lambda row: f"{row['entropy']:.2f}",
+        "distinct-2": lambda row: f"{row['distinct_2']:.3f}",
+        "MAUVE": lambda row: f"{row['mauve']:.3f}",
+        "memorised": lambda row: f"{row['memorised']:.3f}",
+        "words": lambda row: f"{row['words']:.0f}",
+        "calls": lambda row: f"{row['network_calls']:.0f}",
+        "s per 1,000": lambda row: f"{row['seconds_per_1000_tokens']:.1f}",
+    }
+    lines = [f"{'':16s}" + "".join(f"{head:>{len(head) + 2}s}" for head in columns)]
     rows = {row["system"]: row for row in study["runs"]}
-    for system, name in SYSTEM.items():
-        row = rows[system]
-        cells = (
-            f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
-            f"{row['bleu']:.2f}" if "bleu" in row else "",
-            f"{row['perplexity']:.0f}",
-            f"{row['entropy']:.2f}",
-            f"{row['distinct_2']:.3f}" if row["distinct_2"] is not None else "",
-            f"{row['mauve']:.3f}",
-            f"{row['memorised']:.3f}",
-            f"{row['network_calls']:.0f}" if "network_calls" in row else "",
-            f"{row['seconds_per_1000_tokens']:.1f}" if "seconds_per_1000_tokens" in row else "",
-        )
-        lines.append(f"{name:16s}" + "".join(f"{cell:>{max(11, len(head) + 2)}s}" for cell, head in zip(cells, heads)))
-    first = study["runs"][0]
-    return "\n".join([*lines, f"{study['settings']['samples']} texts a row; judge: {first['judge']}", again(study)])
+    for system, name in ((system, name) for system, name in SYSTEM.items() if system in rows):
+        cells = (filled(cell, rows[system]).rjust(len(head) + 2) for head, cell in columns.items())
+        lines.append(f"{name:16s}" + "".join(cells))
+    told = f"{study['settings']['samples']} texts a row; judge: {study['runs'][0]['judge']}; s per 1,000 tokens"
+    return "\n".join([*lines, told, again(study)])
+
+
+def filled(cell, row: dict) -> str:
+    """A cell of the table; "-" for what a row does not have."""
+    try:
+        return cell(row)
+    except (KeyError, TypeError):
+        return "-"
