@@ -43,6 +43,8 @@ def test_the_ends_are_the_texts_and_the_middle_is_what_the_space_makes_of_it(wal
     assert set(walks.words["smooth"][0, :, 0].tolist()) == {0, 3}
     assert walks.words["holes & more"][0, last // 2].tolist() == [5, 5, 2]  # the common word stays readable
     assert not walks.right["holes & more"][0, last // 2] and walks.right["smooth"].all()
+    said = walks.told("holes & more", 0, last // 2)
+    assert said == "1 of 3 words from the first text, 0 from the second, 2 from neither: broken"
 
 
 def test_marks(walks):
@@ -64,6 +66,7 @@ def test_slider_and_menu_redraw_at_once(walks):
         seen.add(picture.value)
     assert len(seen) == widget.STOPS and sorted(durations)[widget.STOPS // 2] < 0.1
     assert "&lt;c&gt;" in picture.value and "holes &amp; more" in picture.value
+    assert 'role="status"' in picture.value and "Weight of the second text 1.00" in picture.value
     before = picture.value
     menu.value = 1
     assert picture.value != before and "a a a" in picture.value
@@ -79,7 +82,7 @@ def test_the_twin_comes_first_and_is_alone_when_static(monkeypatch, capsys):
     assert len(tables) == len(live) == 1 and "arrow keys" in capsys.readouterr().out
     rows, title, _ = tables[0]
     assert len(rows) == len(widget.STATIC) * len(SPACES) and "of neither" in title
-    assert {row[2] for row in rows} == {"grammatical", "broken"}
+    assert {row[2].split(": ")[1] for row in rows} == {"grammatical", "broken"}
     monkeypatch.setenv("DIFFLM_STATIC", "1")
     widget.interpolation_explorer(SPACES, IDS, Language())
     assert len(tables) == 2 and len(live) == 1 and "JupyterLab" in capsys.readouterr().out

@@ -153,6 +153,15 @@ def test_the_ideal_reader_reads_all_without_noise_and_only_the_usual_with_nothin
     assert torch.allclose(gone.probability, usual, atol=1e-6)
 
 
+def test_the_reader_says_what_the_noise_does_to_a_word():
+    half, noises = torch.tensor([0.5], dtype=torch.float64), widgets_reader.usual_noises(LANGUAGE)
+    said = {name: noise.marginal(half) for name, noise in noises.items()}
+    assert said["mask"] == "a word is kept with 50%, is hidden with 50%"
+    assert said["random words"] == "a word is kept with 50%, becomes a random one with 50%"
+    assert said["both"].endswith("becomes a random one with 30%")  # p_u, at t = 1/2
+    assert "0.71 of itself" in said["Gaussian"]
+
+
 def test_every_move_of_the_reader_redraws():
     box = widgets_reader.reader_controls(LANGUAGE, widgets_reader.usual_noises(LANGUAGE))
     text, menu, slider, draw, picture = box.children

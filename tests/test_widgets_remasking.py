@@ -182,3 +182,6 @@ def test_without_a_model_it_says_so_and_static_leaves_only_the_figure(monkeypatc
     monkeypatch.setenv("DIFFLM_STATIC", "1")
     widgets_remasking.remasking_inspector(MINI.denoiser(masked(2)), WRONG, MINI.words.__getitem__, 4, 4)
     assert len(shown) == 2 and "image/png" in shown[0]
+    language = toy_language()
+    widgets_remasking.draft_inspector(exact_errors(language), language, "the fox hop")
+    assert len(shown) == 4 and "One draft" in shown[2]["text/plain"]

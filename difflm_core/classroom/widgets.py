@@ -18,6 +18,8 @@ from difflm_core.classroom.lesson import is_static, samples_table, show
 from difflm_core.classroom.sentences import sentence
 from difflm_core.classroom.typed import NO_MODEL
 
+LONGEST = 128  # words; more cannot be taken in at a glance, and would be sent to the browser at every move
+
 
 def noise_controls(
     menu: controls.ValueWidget, again: str, html: Callable[[object, float, int], str], seed: int = 0, step: float = 0.02
@@ -125,6 +127,8 @@ def corruption_explorer(
             f"corruption_explorer needs one clean sentence, token ids (L,) or (1, L) without masks, got shape "
             f"{tuple(sentence_ids.shape)}."
         )
+    if len(x) > LONGEST:
+        raise ValueError(f"That is a text of {len(x):,} words: give one sentence of at most {LONGEST}.")
     if not kinds:
         raise ValueError("corruption_explorer needs at least one kind of noise: {name: corrupt}.")
     if not all(0 <= t <= 1 for t in static_times):

@@ -38,8 +38,15 @@ class Walks:
         rows = zip(self.words[space][pair, stop].tolist(), first, second)
         return [Word(decode(i), KEPT if i == a else CHANGED if i == b else WRONG) for i, a, b in rows]
 
-    def note(self, space: str, pair: int, stop: int) -> str:
-        return "grammatical" if bool(self.right[space][pair, stop]) else "broken"
+    def told(self, space: str, pair: int, stop: int) -> str:
+        """`5 of 12 words from the first text, 4 from the second, 3 from neither: broken`."""
+        first, second = self.ids[pair]
+        read = self.words[space][pair, stop]
+        of_first, of_second = int((read == first).sum()), int(((read == second) & (read != first)).sum())
+        neither = len(first) - of_first - of_second
+        verdict = "grammatical" if bool(self.right[space][pair, stop]) else "broken"
+        counts = f"{of_first} of {len(first)} words from the first text, {of_second} from the second"
+        return f"{counts}, {neither} from neither: {verdict}"
 
 
 @torch.no_grad()
@@ -72,7 +79,7 @@ def static_rows(walks: Walks, decode: Callable[[int], str], pair: int = 0) -> li
         stop = round(weight * (STOPS - 1))
         for space in walks.words:
             words = walks.marked(space, pair, stop, decode)
-            rows.append((f"{weight:.2f}  {space}", words, walks.note(space, pair, stop)))
+            rows.append((f"{weight:.2f}  {space}", words, walks.told(space, pair, stop)))
     return rows
 
 
@@ -81,13 +88,14 @@ def page(walks: Walks, decode: Callable[[int], str], pair: int, stop: int) -> st
     shown = {space: walks.marked(space, pair, stop, decode) for space in walks.words}
     lines = [
         f'<tr><th scope="row" style="text-align:left">{escape(space)}</th>'
-        f'<td style="font-family:monospace">{to_html(words)}</td><td>{walks.note(space, pair, stop)}</td></tr>'
+        f'<td style="font-family:monospace;text-align:left">{to_html(words)}</td></tr>'
         for space, words in shown.items()
     ]
     ends = [escape(" ".join(map(decode, text))) for text in walks.ids[pair].tolist()]
+    facts = ". ".join(f"{space}: {walks.told(space, pair, stop)}" for space in shown)
     return (
-        f"<p>first: <code>{ends[0]}</code><br>second: <code>{ends[1]}</code></p>"
-        f"<table><caption>weight of the second text: {stop / (STOPS - 1):.2f}</caption>{''.join(lines)}</table>"
+        f"<p>first: <code>{ends[0]}</code><br>second: <code>{ends[1]}</code></p><table>{''.join(lines)}</table>"
+        f'<p role="status">Weight of the second text {stop / (STOPS - 1):.2f}. {escape(facts)}.</p>'
         f"<p><small>{SIGNS}</small></p>"
     )
 

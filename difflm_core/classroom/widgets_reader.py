@@ -29,20 +29,29 @@ TYPOS = 1e-2  # how often a word of an impossible sentence is taken for a slip
 
 @dataclass(frozen=True)
 class Noise:
-    """How a sentence is destroyed, `corrupt(ids, t, generator) -> z_t`; how z_t looks as ids; and what it is evidence
-    of, for the exact posterior.
+    """How a sentence is destroyed, `corrupt(ids, t, generator) -> z_t`; how z_t looks as ids; what it is evidence of,
+    for the exact posterior; and q(z_t | x) of one word in words.
     """
 
     corrupt: Callable[[Int[Tensor, "1 L"], Float[Tensor, "1"], torch.Generator], Tensor]
     nearest: Callable[[Tensor, Float[Tensor, "1"]], Int[Tensor, "1 L"]]
     evidence: object
+    marginal: Callable[[Float[Tensor, "1"]], str]
 
 
 def symbols(process) -> Noise:
-    return Noise(process.corrupt, lambda z_t, t: z_t, process)
+    """Masks, random words, or both."""
+
+    def marginal(t):
+        kept, hidden, random = (float(mass) for mass in process.masses(t))
+        fates = {"is kept": kept, "is hidden": hidden, "becomes a random one": random}
+        return "a word " + ", ".join(f"{fate} with {p:.0%}" for fate, p in fates.items() if p)
+
+    return Noise(process.corrupt, lambda z_t, t: z_t, process, marginal)
 
 
 def vectors(embeddings: Float[Tensor, "V D"], schedule: Schedule) -> Noise:
+    """Gaussian noise on word vectors, which are read back as the nearest word."""
     process = GaussianProcess(schedule)
 
     def nearest(z_t, t):
@@ -53,6 +62,10 @@ def vectors(embeddings: Float[Tensor, "V D"], schedule: Schedule) -> Noise:
         lambda ids, t, generator: process.corrupt(embeddings[ids], t, generator),
         nearest,
         EmbeddingEvidence(embeddings, schedule),
+        lambda t: (
+            f"a vector is shrunk to {float(process.alpha(t).sqrt()):.2f} of itself, and the noise added to each "
+            f"of its numbers has the standard deviation {float((1 - process.alpha(t)).sqrt()):.2f}"
+        ),
     )
 
 
@@ -69,14 +82,16 @@ def usual_noises(language: HiddenMarkovLanguage, D: int = 16) -> dict[str, Noise
 
 @dataclass(frozen=True)
 class Reading:
-    """One sentence under one noise: as it looks, the reader's best guesses with their probabilities, and the line that
-    sums it up.
+    """One sentence under one noise: as it looks, the reader's best guesses with their probabilities, and in words what
+    the noise does, what is left, and what is restored.
     """
 
     noisy: Sentence
     guesses: Sentence
     probability: Float[Tensor, "L"]
-    line: str
+    marginal: str
+    left: str
+    restored: str
 
 
 def read(language: HiddenMarkovLanguage, noise: Noise, x: Int[Tensor, "L"], t: float, seed: int = 0) -> Reading:
@@ -89,8 +104,8 @@ def read(language: HiddenMarkovLanguage, noise: Noise, x: Int[Tensor, "L"], t: f
     noisy = compared(noise.nearest(z_t, time)[0], x, word, language.mask_id)
     guesses = [Word(word(int(i)), RIGHT if i == j else WRONG) for i, j in zip(best, x)]
     right = int((best == x).sum())
-    line = f"{left_over(noisy)}; an ideal reader restores {right} of {len(x)}, and expects {probability.sum():.1f}"
-    return Reading(noisy, guesses, probability, line)
+    restored = f"an ideal reader restores {right} of {len(x)}, and expects {probability.sum():.1f}"
+    return Reading(noisy, guesses, probability, noise.marginal(time), left_over(noisy), restored)
 
 
 def reading_html(title: str, x: Sentence, found: Reading) -> str:
@@ -110,7 +125,7 @@ def reading_html(title: str, x: Sentence, found: Reading) -> str:
         parts.append(
             "<table>" + "".join(f'<tr><th scope="row">{name}</th>{row}</tr>' for name, row in rows.items()) + "</table>"
         )
-    line = f"{title}: {found.line}"
+    line = f"{title}: {found.marginal}. Here {found.left}; {found.restored}."
     return f'{STYLE}<div class="difflm-fill"><p role="status">{escape(line)}</p>{"".join(parts)}</div>'
 
 
@@ -156,8 +171,8 @@ def reader_explorer(
     for name, noise in noises.items():
         for t in times:
             found = read(language, noise, x, t, seed)
-            rows += [(f"{name}, t = {t:.2f}", found.noisy, found.line.split(";")[0])]
-            rows += [("   ideal reader", found.guesses, found.line.split("; ")[1])]
+            rows += [(f"{name}, t = {t:.2f}", found.noisy, found.left)]
+            rows += [("   ideal reader", found.guesses, found.restored)]
     samples_table(
         rows, title="One sentence under noise, and what an ideal reader makes of it", head=("noise", "sentence", "")
     )

@@ -1,6 +1,6 @@
 """The remasking inspector: a draft, how likely each word is wrong, and what each rule would take back from it.
 
-`remasking_inspector` walks through the drafts of one text; `draft_controls` inspects a sentence that you type.
+`remasking_inspector` walks through the drafts of one text; `draft_inspector` looks at a sentence that you type.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +28,7 @@ LEVELS = (  # error probability up to, sign, background, text: from white to ver
     (1.01, "???", "#e98452"),
 )
 
+LOOKS = "Colour and ?: how likely the word is wrong. Numbers: how likely a rule hides it; ✗: it did, this time."
 SIGNS = "?, ??, ???: wrong with more than 5, 25, 60 per cent. ✗: hidden in this outcome; the number is its probability."
 
 
@@ -102,10 +103,11 @@ def inspector_figure(found: list[Inspection], decode: Decode) -> tuple[Figure, s
     fig, axes = plt.subplots(len(found), 1, figsize=(9.5, 1.75 * len(found) + 0.3), squeeze=False)
     for ax, one in zip(axes[:, 0], found, strict=True):
         panel(ax, one, decode)
-    first, last = summary(found[0], decode), summary(found[-1], decode)
-    alt = "Drafts of one text in the order of sampling; with each word the probability that it is wrong, and a row for "
-    alt += f"each of {', '.join(found[0].hidden)}. First and last: {first}; {last}."
-    return fig, alt, ". ".join(summary(one, decode) for one in found)
+    words = [summary(one, decode) for one in found]
+    opening = "Drafts of one text in the order of sampling" if len(found) > 1 else "One draft"
+    ends = f"First and last: {words[0]}; {words[-1]}" if len(found) > 1 else f"The step goes {words[0]}"
+    alt = f"{opening}; with each word the probability that it is wrong, and a row for each of "
+    return fig, alt + f"{', '.join(found[0].hidden)}. {ends}.", ". ".join(words)
 
 
 def panel(ax, found: Inspection, decode: Decode) -> None:
@@ -156,13 +158,10 @@ def remasking_inspector(
     found = [inspect(draft, rules or usual_rules(known(draft)), seed) for draft in drafts]
     shown = [found[i] for i in sorted({0, len(found) // 2, max(len(found) - 2, 0)})]
     figure, alt, words = inspector_figure(shown, decode)
-    caption = (
-        "Bold: just drafted. Colour and ?: how likely the word is wrong. Numbers: how likely a rule hides it; ✗: it "
-    )
     if is_static():
-        show(figure, alt, caption + "did, this time. Run this cell in JupyterLab to walk through all drafts.", words)
+        show(figure, alt, f"Bold: just drafted. {LOOKS} Run this cell in JupyterLab to walk through all drafts.", words)
     else:
-        show(figure, alt, caption + "did, this time. Below: all drafts, with the arrow keys on the slider.", words)
+        show(figure, alt, f"Bold: just drafted. {LOOKS} Below: all drafts, with the arrow keys on the slider.", words)
         display(inspector_controls(found, decode))
 
 
@@ -171,10 +170,16 @@ def known(draft: Draft) -> ErrorProbability:
     return lambda tokens: draft.wrong.expand(tokens.shape)
 
 
-def draft_controls(wrong: ErrorProbability, language, text: str = "", seed: int = 0) -> controls.VBox:
-    """The live widget for a draft that you type: what each rule would take back from it at noise level t, if all its
-    words were visible. Steps have the length 1/8.
+def typed_draft(text: str, wrong: ErrorProbability, language, t: float = 0.5) -> Draft:
+    """A typed sentence as a draft of which every word was visible at t; the step is 1/8 long. ValueError as
+    `read_sentence`.
     """
+    ids = read_sentence(text, language)
+    return Draft(t, t - 0.125, ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(len(ids)), wrong(ids[None])[0])
+
+
+def draft_controls(wrong: ErrorProbability, language, text: str = "", seed: int = 0) -> controls.VBox:
+    """The live widget alone: a text box for the draft, a slider for t, and what each rule would take back."""
     box = controls.Text(value=text, description="draft", continuous_update=False, layout=controls.Layout(width="640px"))
     slider = controls.FloatSlider(
         value=0.5, min=0.125, max=1.0, step=0.125, description="from t", readout_format=".3f",
@@ -184,11 +189,9 @@ def draft_controls(wrong: ErrorProbability, language, text: str = "", seed: int 
 
     def draft(text: str, t: float) -> Draft:
         if text not in read:
-            ids = read_sentence(text, language)
+            new = typed_draft(text, wrong, language)
             read.clear()
-            read[text] = Draft(
-                t, t, ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(len(ids)), wrong(ids[None])[0]
-            )
+            read[text] = new
         return replace(read[text], t=t, s=t - 0.125)
 
     def html() -> str:
@@ -196,3 +199,20 @@ def draft_controls(wrong: ErrorProbability, language, text: str = "", seed: int 
         return inspection_html(inspect(now, usual_rules(known(now)), seed), language.words.__getitem__)
 
     return answered([box, slider], html)
+
+
+def draft_inspector(wrong: ErrorProbability, language, text: str, seed: int = 0) -> None:
+    """What each rule would take back from a draft of your own, at noise level t, if all its words were visible.
+
+        draft_inspector(exact_errors(language), language, "the great brown foxes hops over the lazy dog in brown boots")
+
+    First the picture at t = 0.5, then (with a live kernel) a text box and a slider for t. DIFFLM_STATIC=1 or CI leaves
+    only the picture. ValueError as `read_sentence`.
+    """
+    draft = typed_draft(text, wrong, language)
+    figure, alt, words = inspector_figure([inspect(draft, usual_rules(known(draft)), seed)], language.words.__getitem__)
+    if is_static():
+        show(figure, alt, f"{LOOKS} Run this cell in JupyterLab to type a draft of your own.", words)
+    else:
+        show(figure, alt, f"{LOOKS} Below: type a draft of your own, and move t.", words)
+        display(draft_controls(wrong, language, text, seed))

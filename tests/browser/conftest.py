@@ -24,6 +24,7 @@ QUIET = {
     "checkForUpdates": False,
 }  # JupyterLab would ask the network, and the student, about news
 START_S = 60
+PATIENCE_MS = 150_000  # with a page and with a click, when the machine is busy
 
 
 def chromium() -> str | None:
@@ -93,6 +94,7 @@ def browser():
 def page(browser, jupyter, artefacts, request):
     """A fresh page of 1280 x 900; `page.complaints` collects its console errors and uncaught exceptions."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
     page.complaints = []
     page.on(
         "console", lambda m: page.complaints.append(f"{m.text} ({m.location['url']})") if m.type == "error" else None
