@@ -158,10 +158,40 @@ kinds = {"mask": mask_words, "random words": random_words, "Gaussian": gaussian}
 corruption_explorer(kinds, my_ids, words.__getitem__, my_mask, seed=7, static_times=(0.0, 0.25, 0.5, 0.75))
 
 # %% [markdown]
-# Drag $t$, change the kind of noise, and type another sentence above. Masks and random words take a share $t$ of the words (on average; of twelve words sometimes more, sometimes fewer). Gaussian noise does nothing at all for a while: a point that is shifted a little is still nearest to its own word. Then, within a short stretch of $t$, most words fall.
+# Drag $t$, change the kind of noise, and type another sentence above. (Red broken chains beside a widget mean that the kernel was restarted: run the cells above it and its own again.) Masks and random words take a share $t$ of the words (on average; of twelve words sometimes more, sometimes fewer). Gaussian noise does nothing at all for a while: a point that is shifted a little is still nearest to its own word. Then, within a short stretch of $t$, most words fall.
 # Where this stretch lies depends on the embeddings and on how fast the noise grows with $t$ (the *schedule*); much of lesson 02 is about it.
 #
-# Masks are the simplest kind, because a mask is honest about itself. The rest of this lesson uses them.
+# What is *left* is one thing, what can still be *known* another. The language has a grammar, and whoever knows all its probabilities can compute for each place how likely each word is, given everything that is left of the sentence. Call this an *ideal reader*: nobody can read better. The table shows the sentence as the noise left it, and below it the reader's best guesses
+# (*both* hides some words and replaces others, as in lesson 09).
+#
+# **Predict:** a mask says where a word is missing, a random word does not. At $t = 0.5$, how many of twelve words more does the ideal reader get from masks?
+
+# %% tags=["widget"]
+from difflm_core.classroom.widgets_reader import reader_explorer, usual_noises
+
+reader_explorer(language, text, times=(0.5, 0.75))
+
+# %% [markdown]
+# One sentence and one draw of the noise are an anecdote. The mean over many sentences, of the number of words that the reader expects to restore:
+
+# %%
+many = language.sample(lesson.pick(200, 50), generator=lesson.generator(21))
+half = torch.full((len(many),), 0.5, dtype=torch.float64)
+restored = {}
+for name, kind in usual_noises(language).items():
+    damaged = kind.corrupt(many, half, lesson.generator(22))
+    restored[name] = L * language.posterior(damaged, half, kind.evidence).amax(-1).mean().item()
+    print(f"{name:13s} {restored[name]:5.1f} of {L} words at t = 0.5 ({kind.marginal(half[:1])})")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("random words cost the ideal reader less than one word in twelve:", restored["mask"] - restored["random words"] < 1)
+print("vectors tell it most:", max(restored, key=restored.get) == "Gaussian")
+
+# %% [markdown]
+# Not being told which words are wrong costs the ideal reader very little: a word that does not fit betrays itself. (*both* is harder at the same $t$ because fewer words survive.) A noisy vector still gives a hint of its word when the nearest word is already another one, and twelve hints and a grammar are nearly enough. But this is what *can* be read, by somebody who knows the language already. A network has to learn it first.
+#
+# To learn from, masks are the simplest kind: a mask is honest about itself, and the network need not find out which words are noise (lesson 09 compares). The rest of this lesson uses masks.
 #
 # ## 4 · Two models in fifteen lines each
 #

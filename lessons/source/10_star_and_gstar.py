@@ -865,6 +865,32 @@ show(
 )
 
 # %% [markdown]
+# ### What each rule would take back
+#
+# One draft, four rules. A rule's number is the probability that a word is hidden after the step: for a word that was visible it is $\sigma$, for one just drafted $1 - \rho$; for G-Star it is how often the word is among the $N_s$ chosen. Above them stands how likely each word is wrong, and here not in the predictor's opinion but exactly: by Bayes' rule,
+# if one word in ten had been replaced by a random one. (Put `predicted_errors(predictor)` in its place to see what the network thinks; both are in `classroom.remasking`.)
+#
+# **Predict** for a draft at $t = 0.5$ in which two words contradict each other: which of the four rules *can* take them back, and which *will*?
+
+# %% tags=["widget"]
+from difflm_core.classroom.remasking import exact_errors
+from difflm_core.classroom.widgets_remasking import draft_inspector, remasking_inspector
+
+wrong_by_bayes = exact_errors(language)
+remasking_inspector(model, wrong_by_bayes, word, T=8, L=L, seed=0)
+
+# %% [markdown]
+# All four hide about the same *number* of words, 4.5 on average from $t = 0.5$ (G-Star rounds up to five). They differ in *which*. In the middle draft "some gentle fox" disagrees in number. MDLM hides "some" with 75 %, and only because it happens to be new; ReMDM with 55 %; Star with 38 %, like every other word; G-Star practically always. But look at G-Star's other choices as well: its count says five, and only
+# two words are suspect, so three good ones must go with them. In the draft at the top, from $t = 1$, the rules hardly differ: nearly everything goes anyway.
+#
+# Now a finished draft of your own, of which every word was visible: **predict** what MDLM does about "foxes hops".
+
+# %% tags=["widget"]
+draft_inspector(wrong_by_bayes, language, "the great brown foxes hops over the lazy dog in brown boots")
+
+# %% [markdown]
+# Nothing: with $\sigma = 0$ a finished text is finished. Bayes' rule suspects both sides of the contradiction, "foxes" with 62 % and "hops" with 38 %, and cannot do better, for nothing says which of the two is the culprit. G-Star takes back both.
+#
 # ## 11 · Quality against what it costs
 #
 # A guided step is *two* network calls. At equal numbers of steps G-Star looks better than it is; the fair axis is calls, the predictor's included. `calls_needed(rule, T)` and `steps_for_calls(rule, budget)` do the arithmetic. And quality alone is never the whole story (lesson 08):
