@@ -429,7 +429,27 @@ print(pictures.useless(recoverable_study))
 # At $D = 16$ the linear schedule spends a quarter of its time where everything can be read and more than a quarter where nothing can: *these steps are useless*. Cosine is worse at the clean end, half of its steps. The sqrt schedule wastes a quarter in all, and that is why Diffusion-LM made it: noise early. Now look at $D = 128$: **the same sqrt schedule is useless for four fifths
 # of its time**, and a cosine shifted by 9 is the best of the five. No schedule is good in itself. What counts is $D\,\alpha/(1-\alpha)$ (for numbers of size 1): a wide vector says its word many times over. The table has the useless shares, and a column for vectors of length 1, which are so short that the same schedules become too noisy instead.
 #
-# The same for the embeddings that our model learned, with its own schedule, and beside it what the trained network reads in one call:
+# Walk through it yourself: choose a schedule and the noise, move $t$, and watch four things at once. The last one is the weight that the bound gives to an error at $t$: $-\mathrm{SNR}'/2$ for the squared error of a vector (lesson 01). Masks (lesson 08) can be driven by the same schedules; there the weight is $-\alpha'/(1-\alpha)$, for the cross-entropy of a masked word. **Predict:** *linear in alpha* is the usual schedule for masks. Would you use it for vectors of 16 numbers?
+
+# %% tags=["widget"]
+from difflm_core.classroom.schedule_curves import mask_noise, vector_noise
+from difflm_core.classroom.widgets_schedule import schedule_explorer
+from difflm_core.processes import Linear
+from difflm_core.studies.recoverable_tokens import SCHEDULES
+
+schedule_explorer(
+    {
+        "vectors, D = 16": vector_noise(recoverable_study, 16),
+        "vectors, D = 128": vector_noise(recoverable_study, 128),
+        "masks": mask_noise(language),
+    },
+    {**SCHEDULES, "linear in alpha": Linear()},
+)
+
+# %% [markdown]
+# With *linear in alpha* half of the time is too easy for vectors of 16 numbers, and nine tenths for 128; on masks hardly anything is wasted, one time in sixteen. A mask hides a word at once, while a vector that has lost half of its signal still says nearly everything. So a schedule is good for a *noise*, not by itself. (The percentages here are read from one smoothed curve for all schedules, and may differ from the table's by a point.)
+#
+# Back to vectors: the same for the embeddings that our model learned, with its own schedule, and beside it what the trained network reads in one call:
 
 # %%
 from difflm_core.oracle import PerfectReader
