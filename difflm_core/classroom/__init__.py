@@ -19,6 +19,7 @@ figures      the pictures of README and the overview, made again
 course_map   the thirteen lessons: their questions, whether they are here, their minutes
 grade      handed-in notebooks -> marks, by the course's own checks (grading: its parts)
 misconceptions  the usual mistakes of every exercise, as their checks name them
+commands     how the next two end: a sentence and a status
 handout      a lesson as a page and as slides (handout_pages, handout_slides, handout_equations)
 assignments  a lesson for nbgrader
 doctor     is this machine ready, and how long will each lesson compute on it? (machine, speed: what it looks at)

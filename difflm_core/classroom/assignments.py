@@ -20,8 +20,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from difflm_core.classroom.build import BuildError, chosen
-from difflm_core.classroom.notebooks import BEGIN, SourceError, parse
+from difflm_core.classroom.build import chosen
+from difflm_core.classroom.commands import status_of
+from difflm_core.classroom.notebooks import BEGIN, parse
 
 RUN = re.compile(r"^(ex(\d+)_(\d+))\.run\((\w+)\)$", re.M)
 HEADING = re.compile(r"^### Exercise (\d+)\.(\d+) .*difficulty (\d)/5", re.M)
@@ -88,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said.add_argument("names", nargs="+", metavar="NAME", help="lessons by the beginning of their name, e.g. 08")
     said.add_argument("--out", type=Path, required=True, metavar="COURSE", help="the folder of your nbgrader course")
     options = said.parse_args(arguments)
-    try:
+
+    def work() -> None:
         for source in chosen(options.names):
             path = options.out / "source" / source.stem / f"{source.stem}.ipynb"
             nb = assignment(source.stem, source.read_text(encoding="utf-8"))
@@ -98,13 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (config := options.out / "nbgrader_config.py").exists():
             config.write_text(CONFIG, encoding="utf-8")
             print(config)
-    except (BuildError, SourceError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"Cannot write {error.filename}: {error.strerror}. Name another folder with --out.", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of(work)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 
 from difflm_core.classroom.build import BuildError, chosen, out_of_step, targets
+from difflm_core.classroom.commands import status_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,20 +53,13 @@ def write(source: Path, options: argparse.Namespace) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
+
+    def work() -> None:
         for source in chosen(options.names):
             for file in write(source, options):
                 print(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
-    except ImportError as error:
-        print(f"{error.name} is not installed; install requirements.txt.", file=sys.stderr)
-        return 1
-    except (BuildError, FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"Cannot write {error.filename}: {error.strerror}. Name another folder with --out.", file=sys.stderr)
-        return 1
-    return 0
+
+    return status_of(work)
 
 
 if __name__ == "__main__":
