@@ -82,6 +82,7 @@ def test_a_difference_counts_if_all_seeds_agree():
     assert pictures.compared(a, b, "x") == "55 against 35, by seed +10, +30: higher in every seed"
     assert pictures.compared(b, a, "x").endswith("lower in every seed")
     assert pictures.compared(a, c, "x").endswith("the seeds disagree")
+    assert pictures.compared(a, a, "x").endswith("no difference")
 
 
 def test_the_levels_of_noise_are_those_of_every_schedule():

@@ -396,6 +396,24 @@ show(
 )
 
 # %% [markdown]
+# And one that goes wrong: three words a call on average, four calls, and of fifty sentences the first that breaks a rule. Every word that appears comes with the probability that the network gave it and with the entropy of the distribution it was drawn from.
+#
+# **Predict** before you press play: in which step will the sentence be lost? And will the network have known?
+
+# %% tags=["widget"]
+from difflm_core.classroom.recordings import from_sample
+from difflm_core.classroom.widgets_player import denoising_player
+from difflm_core.data.toy_language import broken_rules
+
+four = sample_masked(model, ancestral(4), (50, L), generator=lesson.generator(17), record=True)
+row = int(language.grammatical(four.tokens).int().argmin())  # the first that is broken
+broken = [rule for rule, hit in broken_rules(language, four.tokens[row][None]).items() if hit[0]]
+denoising_player(from_sample(four, row, word, V, "Four calls, one sentence"))
+print(f"this sentence breaks: {', '.join(broken) or 'nothing'}")
+
+# %% [markdown]
+# Find the two words that contradict each other, and the step in which the second of them was written. If both were written in the same step, each was drawn from its own distribution, and each may have been likely: nothing that the network says about *one* word can tell that the *pair* is impossible. From the next step on it sees both, and may not change either.
+#
 # ## 8 · Try it: drag the noise
 #
 # Drag $t$ (or use the arrow keys). Which words can the model restore when half of the sentence is gone, and which can nobody know?

@@ -175,6 +175,8 @@ def compared(a: list[dict], b: list[dict], key: str, factor: float = 100) -> str
     verdict = "the seeds disagree"
     if bool((difference > 0).all() | (difference < 0).all()):
         verdict = f"{'higher' if difference[0] > 0 else 'lower'} in every seed"
+    elif bool((difference == 0).all()):
+        verdict = "no difference"
     return f"{first.mean():.{digits}f} against {second.mean():.{digits}f}, by seed {by_seed}: {verdict}"
 
 
