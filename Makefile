@@ -38,7 +38,7 @@ results: environment
 	$(PY) -m difflm_core.studies $(ARGS)
 
 scoreboard: environment
-	$(PY) -m difflm_core.studies scoreboard latents_table
+	$(PY) -m difflm_core.studies scoreboard latents_table text_scoreboard
 
 bench: environment
 	$(PY) -m pytest tests/benchmarks -s $(ARGS)

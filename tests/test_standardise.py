@@ -45,6 +45,22 @@ def test_a_coordinate_that_never_changes_becomes_zero():
     assert bool(z.isfinite().all()) and z[:, 1].abs().max() < 1e-8
 
 
+def test_rounding_around_zero_is_no_change():
+    """MiniLM's coordinate 319: mean -1e-7, deviation 2e-8, where the others have 0.25 to 1.2."""
+    h = torch.randn(500, 8, generator=torch.Generator().manual_seed(0))
+    h[:, 2] = 2e-8 * h[:, 2] - 1e-7
+    h[:, 3] *= 1e-3  # small, and alive
+    z = Standardise((8,), "e").measure([h])(h)
+    assert z[:, 2].abs().max() < 1e-6 and abs(z[:, 3].std() - 1) < 0.01
+
+
+def test_statistics_without_a_deviation_are_refused():
+    statistics = Standardise((2,), "e").measure([torch.randn(9, 2)])
+    state = statistics.state_dict() | {"deviation": torch.tensor([1.0, 3e-9]).half().float()}
+    with pytest.raises(ValueError, match="deviation of 0"):
+        statistics.load_state_dict(state)
+
+
 def test_statistics_travel_with_the_weights_but_not_to_another_encoder():
     made = Standardise((3,), "bert").measure([latents(9, 3)])
     loaded = Standardise((3,), "bert")

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-CONSTANT = 1e-6  # a deviation below this share of the mean is rounding: the coordinate never changes
+CONSTANT = 1e-6  # a deviation below this share of the mean, or of the median deviation, is rounding: no change
 
 
 class Standardise(nn.Module):
@@ -38,7 +38,7 @@ class Standardise(nn.Module):
     @torch.no_grad()
     def measure(self, latents: Iterable[Float[Tensor, "n *shape"]]) -> "Standardise":
         """Take the statistics of batches of latents, in float64, as they stream by; returns self. The deviation divides
-        by n. A coordinate that never changes keeps deviation 1.
+        by n. A coordinate that never changes keeps deviation 1 (MiniLM has three: two are 0, one is rounding).
 
         Raises ValueError for latents of another shape, fewer than two of them, or numbers that are not finite.
         """
@@ -58,7 +58,8 @@ class Standardise(nn.Module):
         if not bool((mean + squares).isfinite().all()):
             raise ValueError("Some latents are not finite numbers: look at the encoder's states.")
         deviation = (squares / count).sqrt()
-        deviation = torch.where(deviation > CONSTANT * mean.abs(), deviation, 1.0)
+        rounding = CONSTANT * torch.maximum(mean.abs(), deviation.median())
+        deviation = torch.where(deviation > rounding, deviation, 1.0)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         self.count.fill_(count)
@@ -100,5 +101,11 @@ class Standardise(nn.Module):
             raise ValueError(
                 f"The stored statistics belong to another encoder than {self.encoder}: build the model with the "
                 "encoder that they were measured on."
+            )
+        deviation = state_dict.get(prefix + "deviation")
+        if deviation is not None and not bool((deviation > 0).all()):
+            raise ValueError(
+                f"The stored statistics of {self.encoder} have a deviation of 0, by which nothing can be divided (too "
+                "small for half precision?): measure them anew."
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,0 +1,96 @@
+"""The table of all methods on real text, on stand-ins: each kind of row, what is trained on the way, and the bound."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from datasets import Dataset
+from tiny_latents import TinyStates, sentences, wordpiece_encoder
+from tiny_pretrained import tiny_judge
+
+from difflm_core.models.fewer_pieces import frequent_pieces
+from difflm_core.studies import store, text_scoreboard
+from difflm_core.training import Autoregressive, Recipe, Size, latent_run
+from difflm_core.training.d3pm_task import D3PM
+from difflm_core.training.latent_recipes import DenoiserSize, LatentRecipe
+from difflm_core.training.latent_tasks import DenoiserTraining, TEncDMTask
+from difflm_core.training.loop import evaluate
+from difflm_core.training.piece_sentences import PieceSentences
+from difflm_core.training.tasks import Masked
+
+
+@dataclass(frozen=True)
+class TinySentences(PieceSentences):
+    length: int = 20
+    bpe: int | None = 62
+    held_out: int = 8
+
+    def texts(self):
+        return Dataset.from_dict({"text": sentences(40, 0)}), Dataset.from_dict({"text": sentences(40, 1)})
+
+    def new_tokenizer(self, train, held_out):
+        return frequent_pieces(wordpiece_encoder(), train, self.bpe)
+
+
+TINY = Recipe(Masked(), TinySentences(), Size(16, 1, 2), steps=2, batch_size=8, warmup=1, evaluate_every=2)
+TASKS = {
+    "ar-sentences": Autoregressive(),
+    "mdlm-sentences": Masked(),
+    "d3pm-sentences": D3PM(lam=0.1, T=8, steps=8),
+}
+
+
+@pytest.fixture
+def stand_ins(monkeypatch, tmp_path):
+    from dataclasses import replace
+
+    monkeypatch.setenv("DIFFLM_CACHE", str(tmp_path))
+    monkeypatch.setattr("difflm_core.training.latent_tasks.MEASURED", 2)
+    monkeypatch.setattr(latent_run, "measured", lambda system: ({}, []))
+    task, how = TEncDMTask(width=16, layers=1, tuning_steps=0, steps=1), DenoiserTraining(steps=1)
+    recipe = LatentRecipe(task, TinyStates(), DenoiserSize(16, 1), how, batch_size=8, sample_steps=2, seed=1)
+    system = latent_run.train_latents("tencdm-wikipedia", recipe, progress=False)
+    monkeypatch.setattr(text_scoreboard, "course_latents", {"tencdm-wikipedia": system}.__getitem__)
+    for name, task in TASKS.items():
+        monkeypatch.setitem(text_scoreboard.RECIPES, name, ("", replace(TINY, task=task)))
+    monkeypatch.setattr("difflm_core.training.course.CHECKPOINTS", tmp_path / "none")
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "lessons" / "results")
+    monkeypatch.setattr(text_scoreboard, "WikipediaStates", TinyStates)
+    monkeypatch.setattr(text_scoreboard, "load_judge", tiny_judge)
+    monkeypatch.setattr(TinyStates, "held_out", 8)
+    small = {"samples": 4, "draws": 2, "calls": 8, "predictor_steps": 1}
+    for key, value in (small | {"recipes": list(TASKS), "latents": ["tencdm-wikipedia"]}).items():
+        monkeypatch.setitem(text_scoreboard.SETTINGS, key, value)
+    monkeypatch.setattr(
+        text_scoreboard, "judge_features", lambda judge, texts: torch.tensor([[1.0, len(t)] for t in texts])
+    )
+    return tmp_path
+
+
+def test_every_method_has_a_row_and_a_bound_or_a_reason(stand_ins):
+    rows = {row["system"]: row for row in text_scoreboard.run(0)}
+    mdlm = "mdlm-sentences"
+    samplers = [f"{mdlm} + {name}" for name in ("remdm", "star", "gstar")]
+    assert list(rows) == [
+        "human", "shuffled words", "ar-sentences", mdlm, *samplers, "d3pm-sentences", "tencdm-wikipedia"
+    ]  # fmt: skip
+    for name in TASKS:
+        assert rows[name]["bound"] > 0 and rows[name]["standard_error"] >= 0
+        assert (stand_ins / "runs" / name).is_dir(), "what was trained is kept, and found again"
+    for name in (*samplers, "tencdm-wikipedia"):
+        assert rows[name]["bound"] is None and rows[name]["no_bound"]
+    assert rows[mdlm]["network_calls"] == 20 and rows["d3pm-sentences"]["network_calls"] == 8
+    assert all(rows[name]["network_calls"] <= 8 for name in samplers)
+    assert rows[samplers[2]]["parameters"] > rows[samplers[1]]["parameters"] == rows[mdlm]["parameters"]
+    assert all(len(row["examples"]) == 4 for name, row in rows.items() if name not in ("human", "shuffled words"))
+    assert all(isinstance(text_scoreboard.told(row), str) for row in rows.values())
+    assert [row["bound"] for row in text_scoreboard.run(0) if row["system"] == mdlm] == [rows[mdlm]["bound"]]
+
+
+def test_the_bound_is_counted_in_pieces_of_the_sentence(stand_ins):
+    recipe = text_scoreboard.RECIPES["ar-sentences"][1]
+    model, tokenizer = text_scoreboard.trained("ar-sentences", recipe)
+    found = text_scoreboard.bound_of(recipe, model, tokenizer.token_to_id("[SEP]"))
+    x = torch.cat(recipe.data.evaluation())
+    real = sum(row.tolist().index(tokenizer.token_to_id("[SEP]")) + 1 for row in x)
+    assert found["bound"] * real == pytest.approx(evaluate(recipe, model).mean * x.numel(), rel=1e-5)
