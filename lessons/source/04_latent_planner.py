@@ -6,14 +6,14 @@
 # Diffusion wants vectors, a text is symbols. PLANNER (Zhang et al. 2023) first packs a whole paragraph into a few vectors, its *codes*, and then diffuses the codes: a plan of the text. A decoder writes the text from the plan, word by word. The packing is done by a **variational**
 # autoencoder: its codes are random, and pressed towards $\mathcal N(0, I)$.
 #
-# **The question of this lesson.** Why should codes be random? What does the pressure (KL, with weight $\beta$) buy, what does it cost, and what is left for diffusion to do?
+# **The question of this lesson.** Why should codes be random? What does the pressure (KL, with a weight $\beta$, no $\beta_i$ of a noise schedule) buy, what does it cost, and what is left for diffusion to do?
 #
 # After this lesson you can
 # - derive the bound of a VAE of texts and compute both its parts in nats,
 # - say why a number $\beta$ means nothing until one says what is summed and what is averaged,
 # - recognise codes that carry nothing, and a decoder that needs none,
 # - measure how smooth a space of codes is, and what diffusion adds to the two cheapest ways of drawing codes,
-# - watch a text form from coarse to fine.
+# - watch a plan settle, step by step, and say what is decided first.
 #
 # Nothing is downloaded: the toy language, of which every probability is known, and the word embeddings of the course checkpoint `mdlm-tiny`.
 
@@ -48,9 +48,9 @@ print(f"{V} words, sentences of {L}; entropy {language.entropy():.2f} nats per s
 #
 # $$ \mathbb E_{w}\Big[\; \underbrace{\mathbb E_{z \sim q(z|w)}\big[-\log p(w \mid z)\big]}_{\text{reconstruction}} \;+\; \beta\, \underbrace{\mathrm{KL}\big(q(z \mid w) \,\|\, \mathcal N(0, 1)\big)}_{\text{what the code costs}} \;\Big] $$
 #
-# small, by gradient descent, with integrals on a grid. Later, someone draws $z \sim \mathcal N(0, 1)$ and asks the decoder for a text.
+# small, by gradient descent, with integrals on a grid. Later, someone draws $z$ from the prior $p(z) = \mathcal N(0, 1)$ and asks the decoder for a text. A *hole* is where all codes together have less than a twentieth of the prior's density.
 #
-# **Predict:** draw the eight laws for $\beta = 0$, and for $\beta = 1$. Where will the draws of $\mathcal N(0, 1)$ fall?
+# **Predict:** draw the eight laws for $\beta = 0$, and for $\beta = 1$. How many of the prior's draws will fall into holes?
 
 # %%
 p = 1 / torch.arange(1, len(COLOURS) + 1, dtype=torch.float64)
@@ -121,10 +121,10 @@ print(
 )
 
 # %% [markdown]
-# The whole lesson is in this picture. **Without KL** the eight laws shrink to spikes: every text comes back, and between the spikes, and outside of $(-1, 1)$, there is nothing; many draws of $\mathcal N(0,1)$ land where no text ever was. **KL widens the laws** until they touch: that is smoothness. And **at
-# $\beta = 1$** the loss is a bound on $-\log p(w)$, its least value is the entropy, and it is reached although most texts do *not* come back.
+# The whole lesson is in this picture. **Without KL** the eight laws shrink to spikes: every text comes back, and between the spikes, and outside of $(-1, 1)$, there is nothing; half of the draws of $\mathcal N(0,1)$ land where no text ever was. **KL widens the laws** until they touch: that is smoothness. And **at
+# $\beta = 1$** the loss is a bound on $-\log p(w)$, its least value is the entropy, and it is reached although the code tells only 0.37 of 1.82 nats, and most texts do *not* come back.
 #
-# Why? With a perfect decoder the reconstruction is what the code leaves open, $H(w) - I$, where $I$ is what the code tells of the text (the mutual information). And $\mathrm{KL}(q(z|w) \| p) = \mathbb E_q \log \frac{q(z|w)}{q(z)} + \mathbb E_q \log \frac{q(z)}{p(z)}$ is, averaged over texts, $I + \mathrm{KL}(q(z) \| p)$, where
+# Why? With a perfect decoder the reconstruction is what the code leaves open of the entropy, $H(w) - I$, where $I$ is what the code tells of the text (the mutual information). And $\mathrm{KL}(q(z|w) \| p) = \mathbb E_q \log \frac{q(z|w)}{q(z)} + \mathbb E_q \log \frac{q(z)}{p(z)}$ is, averaged over texts, $I + \mathrm{KL}(q(z) \| p)$, where
 # $q(z) = \sum_w p(w)\, q(z|w)$ is where all codes together lie. Hence
 #
 # $$ \text{reconstruction} + \beta\, \mathrm{KL} \;=\; H(w) \;-\; (1 - \beta)\, I \;+\; \beta\, \mathrm{KL}\big(q(z) \,\|\, p(z)\big). $$
@@ -142,13 +142,13 @@ print(
 #
 # | | |
 # |---|---|
-# | encoder | reads $w'$, the text with a share of its words replaced by random ones; its outputs at the **first $N$ positions** become the codes. Nothing is pooled |
+# | encoder | reads $w'$, the text with a share of its words replaced by random ones; its outputs $H$ (a matrix here, no entropy) at the **first $N$ positions** become the $N$ codes of $D_{ae}$ numbers. Nothing is pooled |
 # | mean | $\mu = \tanh(W_\mu H_{1:N})$, so $|\mu| < 1$, shaped $(N, D_{ae})$ |
 # | variance | $\log \sigma^2 = W_\sigma H_{1:N}$, free |
 # | a draw | $z = \mu + \sigma \epsilon$, so that gradients reach $\mu$ and $\sigma$ |
 # | decoder | autoregressive; it reads the $N$ codes first, as if they were words, and nothing else of the text |
 # | target | the *clean* $w$: a denoising VAE |
-# | trained | encoder and decoder together (BERT-large and GPT-2-medium in the paper, here one and two small layers), then frozen |
+# | trained | encoder and decoder together (BERT-large and GPT-2-medium in the released code, here one and two small layers), then frozen |
 #
 # KL is a closed form. For one number, with $\mathbb E_q z^2 = \mu^2 + \sigma^2$ and $\mathbb E_q (z - \mu)^2 = \sigma^2$,
 #
@@ -251,7 +251,7 @@ torch.testing.assert_close(core.beta_loss(1 / L), core.nelbo.mean() / L)
 print("the notebook's loss is the package's; at beta = 1/12 it is the bound, per word")
 
 # %% [markdown]
-# The same number, weights that differ by a factor of 768 at $B = 64$, and in the third one the weight grows with the batch: whoever doubles the batch doubles the regularisation. (PLANNER's released code has this form; the $10^{-5}$ of its demo means something only together with its batch size and the length of its texts. Exercise 4.1.)
+# The same $\beta$, weights that differ by a factor of 768 at $B = 64$, and in the third one the weight grows with the batch: whoever doubles the batch doubles the regularisation. (PLANNER's released code has this form; the $10^{-5}$ of its demo means something only together with its batch size and the length of its texts. Exercise 4.1.)
 # So a sentence belongs to every $\beta$. Ours is: **reconstruction is the mean over the tokens of a text, KL is summed over codes and numbers, and both are averaged over texts.** Then $\beta = 1/12$ is the bound.
 #
 # ## 4 · Training one, live
@@ -284,7 +284,7 @@ print(
 )
 
 # %% [markdown]
-# An autoregressive decoder is a language model by itself. So a fluent text proves nothing about the codes. The test is: write each text from **its own** codes, and from **another text's**. **Predict:** will the sentences from another's codes be grammatical?
+# An autoregressive decoder is a language model by itself. So a fluent text proves nothing about the codes. The test is: write each text from **its own** codes, and from **another text's**. (*BLEU*: n-grams in common with the text, 1 at best; *exact*: texts that come back whole.) **Predict:** will the sentences from another's codes be grammatical?
 
 # %%
 from difflm_core.evaluation import distinct_n
@@ -332,7 +332,7 @@ print(use)
 # Both rows are equally fluent; the first column tells them apart. (For comparison: the language has 1.75 nats per word, which is what a decoder *without* any codes can reach at best.) Three figures to print for every text VAE: what comes back from own and from shuffled codes, KL per code, and the share of numbers whose mean varies
 # between texts. KL near 0 and no active numbers is **posterior collapse**: a code that is the prior for all texts.
 #
-# This network has seen less than a minute of training. The stored study trains longer, three times for each setting. **Predict:** at $\beta = 1/12$, the bound, what will be left of the codes?
+# This network has seen 600 batches. The stored study takes 1,500, three times for each setting. **Predict:** at $\beta = 1/12$, the bound, what will be left of the codes?
 
 # %%
 study = load_results("planner")
@@ -342,13 +342,15 @@ print(findings.of_price(study))
 
 # %% [markdown]
 # How to read it. The printed lines compare neighbouring values of $\beta$, seed by seed: a direction counts only if all seeds agree. **Left:** KL falls as its price rises; the bound (reconstruction + KL) lies above the entropy, by what section 1 called the misfit and by what the networks have not learned. **Middle:** the distance between
-# the two lines is what the codes are good for; where they meet there is no code, only a language model. **Right:** smoothness, as the share of BLEU that noise leaves (AuBLEU of section 7 over clean BLEU), and as the words of two texts that their midpoint keeps. More KL should make the space smoother; but look where the middle panel ends: an empty space is perfectly smooth. So a smoothness figure without the reconstruction beside it says nothing.
+# the two lines is what the codes are good for; where they meet there is no code, only a language model.
+#
+# **Right:** smoothness, as the share of BLEU that noise leaves (AuBLEU of section 7 over clean BLEU), and as the words of two texts that their midpoint keeps. More KL should make the space smoother; but look where the middle panel ends: an empty space is perfectly smooth by the first measure, and keeps nothing by the second. So a smoothness figure without the reconstruction beside it says nothing.
 #
 # The answer to the prediction: **nothing is left**. At $\beta = 1/12$ KL is 0.00 nats, own codes tell no more than another's, and the bound, 21.15 nats, is the best of all, a tenth of a nat above the entropy: by the measure that a VAE is trained for, the perfect model is the one without a code. Between $10^{-4}$ and $10^{-2}$ the codes fade: 35 % of the texts come back, then 4 %, then none. (Without any price, at $\beta = 0$, 23 % come back; in BLEU the seeds disagree on which of the two is better.)
 #
 # ## 5 · Diffusion on the codes
 #
-# Now encoder and decoder are frozen, and diffusion (lesson 01) learns where the *means* $\mu$ lie. Two details.
+# Now encoder and decoder are frozen, and diffusion (lesson 01) learns where the *means* $\mu$ lie: from here on $x$ is such a mean, standardised, and $z_t$ is $x$ with noise. Two details.
 #
 # **The scale.** A noise schedule is written for data of mean 0 and variance 1. $\tanh$ bounds the means but promises nothing about their variance. So: look, then standardise, with statistics of training texts.
 #
@@ -402,6 +404,8 @@ losses = train_planner_denoiser(
 print(f"{net.parameters_count():,} parameters; loss {losses[0]:.3f} -> {sum(losses[-20:]) / 20:.3f}")
 
 # %% [markdown]
+# (The variances printed above run from 0.001 to 0.844: without standardising, noise that hardly touches one number drowns another.)
+#
 # ### What does it add?
 #
 # A control that is easily forgotten: draw codes *without* diffusion. From $\mathcal N(0, I)$, where a VAE is supposed to be sampled; and from **one Gaussian** with the mean and the whole covariance of the codes (exercise 4.4), which costs nothing. The decoder writes greedily: all variety must come from the codes.
@@ -447,7 +451,9 @@ for name, drawn in origins.items():
 print(line("(true sentences)", language.sample(n, generator=lesson.generator(18))))
 
 # %% [markdown]
-# (*distinct-2*: the share of different pairs of neighbouring words among all pairs. *Spread*: the entropy of the words used at a place, over sentences. A sampler that writes one perfect sentence again and again has 100 % grammar and a spread of 0. *Gap*: by how many nats its right sentences are likelier than true ones; 0 is right, above it the text is too usual, below it too rare.) The study, with longer training:
+# (*distinct-2*: the share of different pairs of neighbouring words among all pairs. *Spread*: the entropy of the words used at a place, over sentences. A sampler that writes one perfect sentence again and again has 100 % grammar and a spread of 0. *Gap*: by how many nats its right sentences are likelier than true ones; 0 is right, above it the text is too usual, below it too rare.)
+#
+# After this short training $\mathcal N(0, I)$ writes the least various sentences, and the other two are level. The study, with longer training:
 
 # %%
 truth = judged(language.sample(study["settings"]["samples"], generator=lesson.generator(19)))
@@ -485,14 +491,15 @@ def facts(ids):
 trajectory_explorer(words, [frame.time for frame in sample.trajectory], word, facts)
 
 # %% [markdown]
-# The curves count above chance: 0 means "no more than two different texts have in common". The caption says from when on four fifths of each are there for good, and the table shows it on one text: fluent from the first step on, since the decoder knows no other way, and settling into what it will say.
+# The curves count above chance: 0 means "no more than two different texts have in common". The numbers of subject and object are four fifths settled from $t = 0.65$ on, the words from 0.45, and the colour **last**, from 0.25: not simply from coarse to fine. What has two values is settled first, so *coarse first* is partly a statement about counting.
 #
-# Look at the left end with suspicion. At $t = 1$ nothing of a text is visible, and the best $\hat x$ would be the mean of all codes. But the loss has the weight $\alpha_t$, which is 0 there: nothing ever told the network so. Its first answer is an extrapolation, and since DDIM adds no fresh noise the final text hangs on the same $z_1$; so a curve may well start high, and dip. Two more cautions. A feature of
-# few values is settled early by any sampler, so *coarse first* is partly a statement about counting. And where on the axis things happen depends on the schedule.
+# The table shows one text that settles into what it will say. It is fluent from the first step on, but not always correct: it ends with "this brown foxes", one of the 11 % that the live network gets wrong.
+#
+# Look at the left end with suspicion. At $t = 1$ nothing of a text is visible, and the best $\hat x$ would be the mean of all codes. But the loss has the weight $\alpha_t$, which is 0 there: nothing ever told the network so. Its first answer is an extrapolation, and since DDIM adds no fresh noise the final text hangs on the same $z_1$; so a curve may well start high, and dip. One more caution: where on the axis things happen depends on the schedule.
 #
 # ## 7 · How much noise can a plan bear?
 #
-# Why swap words in the encoder's input? The authors want codes from which the text can still be read when they are a little wrong, as the codes of a sampler always are. Test: noise on the codes, decode, compare with the true text (BLEU: n-grams in common). As noise grows the curve falls; the area under it, over the noise level $1 - \alpha_t$,
+# Why swap words in the encoder's input? The authors want codes from which the text can still be read when they are a little wrong, as the codes of a sampler always are. Test: noise on the codes, decode, compare with the true text (BLEU). As noise grows the curve falls; the area under it, over the noise level $1 - \alpha_t$,
 # is our **AuBLEU**. (The paper has a number of this name for its denoised codes; over which variable it integrates we could not check, so ours is not comparable with it.) Noise is measured on *standardised* codes: otherwise an encoder wins by making its codes large.
 
 # %%
@@ -501,11 +508,13 @@ print(findings.of_noise(study))
 
 # %% [markdown]
 # The paper's direction would be: swapping costs clean reconstruction, and buys robustness under noise. Here: 10 % swapped leave AuBLEU as it is, 30 % lower it (0.39, 0.39, 0.28). *As a share of the clean BLEU* robustness does rise, in every seed: 0.43, 0.44, 0.51; but a worse autoencoder has less to lose. With three in ten of twelve words random the network also learns more slowly, since it must find out which words are wrong.
-# Part of every difference between the shares is therefore training time, and the study cannot separate the two. Last line: one step of the denoiser before decoding, which is what the authors' curve shows. It moves noisy codes to where codes lie.
+# Part of every difference between the shares is therefore training time, and the study cannot separate the two. Last line: one step of the denoiser before decoding, which is what the authors' curve shows. It moves noisy codes to where codes lie, and gains 0.01.
+#
+# What swapping does buy here is not in the picture but in the study's rows (`between` in `lessons/results/planner.json`): texts from the *midpoint* of two texts' codes are grammatical in 43 to 62 % of the cases without swapping, in 96 to 100 % with 10 % swapped.
 #
 # ## 8 · Steps, and asking for a class
 #
-# The sampler is DDIM (lesson 01) with few steps, and the class is asked for by guidance: $\hat x = (1 - w)\, \hat x_{\text{none}} + w\, \hat x_{\text{class}}$. $w = 1$ is the conditional model; PLANNER's demo uses 20 steps and $w = 5$. **Predict:** what does $w = 5$ gain, what does it cost?
+# The sampler is DDIM (lesson 01) with few steps, and the class is asked for by guidance: $\hat x = (1 - w)\, \hat x_{\text{none}} + w\, \hat x_{\text{class}}$ (here $w$ is a weight, not a text). $w = 1$ is the conditional model; PLANNER's demo uses 20 steps and $w = 5$. **Predict:** what does $w = 5$ gain, what does it cost?
 
 # %%
 label = torch.arange(n) % len(COLOURS)
@@ -520,7 +529,7 @@ print(pictures.steps_and_weights(study))
 print(findings.of_guidance(study))
 
 # %% [markdown]
-# Here diffusion does what one Gaussian cannot: it can be *asked*. With guidance 1, 2, 5 the colour is as asked in 80, 97, 99.6 % of the sentences; grammar stays, and variety pays: distinct-2 0.184, 0.180, 0.148, and a gap of 1.5, 1.5, 2.4 nats. (With $w > 1$ the codes are pushed beyond what the class has, to places where fewer texts live. And to be fair: one Gaussian *per colour* would be the cheap rival again; exercise 4.4's function can do it.)
+# Here diffusion does what one Gaussian cannot: it can be *asked*. With guidance 1, 2, 5 the colour is as asked in 80, 97, 99.6 % of the sentences; grammar stays, and variety pays: distinct-2 0.184, 0.180, 0.148, and a gap of 1.5, 1.5, 2.4 nats. (With $w > 1$ the codes are pushed beyond what the class has, to where there are fewer different texts. And to be fair: one Gaussian *per colour* would be the cheap rival again; exercise 4.4's function can do it.)
 # The steps are the same finding once more: where a Gaussian is nearly right, a denoiser is nearly linear, and few steps are enough. Two do as well as fifty.
 #
 # ### And the theoretical point
@@ -591,7 +600,7 @@ with torch.no_grad():
 # ### Exercise 4.3 · 7 min · difficulty 3/5 · Random words
 # *Importance 4/5: the "denoising" in this VAE.*
 #
-# Replace each word of `ids` $(B, L)$, with probability `share`, by a word drawn evenly from all `V` (which may be the old one). Leave `ids` as it is: it is the decoder's target.
+# Replace each word of `ids` $(B, L)$, with probability `share`, by a word drawn evenly from all `V` (which may be the old one), and return the new ids. Leave `ids` as it is: it is the decoder's target.
 
 
 # %%
@@ -679,7 +688,7 @@ print(
 #
 # 1. A VAE's bound does not reward codes: at $\beta$ of the bound a strong decoder needs none, so text VAEs train below it, and then the prior is not where the codes are.
 # 2. β means nothing without its reduction; smooth is not the same as informative; and a fluent autoregressive decoder hides both, so show shuffled codes, KL per code, and variety beside grammar.
-# 3. Diffusion learns where the codes really lie, from coarse to fine; it must be compared with the cheapest law that could do the same.
+# 3. Diffusion learns where the codes really lie; it must be compared with the cheapest law that could do the same, and here one Gaussian was as good.
 #
 # **Five quick questions**
 #
@@ -696,7 +705,7 @@ print(
 # </details>
 #
 # <details><summary>4. tanh bounds the means. Why standardise before diffusion?</summary>
-# Bounded is not variance 1. If the codes have variance 0.1, the schedule's noise drowns them ten times earlier than it was designed for.
+# Bounded is not variance 1. If the codes have variance 0.1, their signal-to-noise ratio at every t is a tenth of what the schedule was designed for.
 # </details>
 #
 # <details><summary>5. What is the P2-weighted error of the noise, in terms of x?</summary>

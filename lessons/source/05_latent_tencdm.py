@@ -12,7 +12,7 @@
 # - say which states are fit to be a canvas, and find out with a linear probe,
 # - move any noise schedule to where the words are in doubt, by one number $d$,
 # - train a decoder that forgives what a sampler leaves behind, and show what that is worth,
-# - explain why self-conditioning makes a denoiser more sure, by a law that holds exactly.
+# - measure how sure a denoiser is, by a law that holds exactly, and say where self-conditioning makes it surer.
 #
 # Nothing is downloaded: the toy language of 114 words, and a trained masked model (a course checkpoint) as the encoder.
 
@@ -78,7 +78,7 @@ show(
 )
 
 # %% [markdown]
-# For more than half of the way every word can be read. A denoiser that is trained on these $t$ learns to wipe off noise, and nothing about language; and all decisions fall in the last few steps near $t = 1$, many words at once. So the two halves of this lesson: **which vectors** (sections 2 and 3) and **which noise** (section 4). The rest, the decoder and the denoiser, follows from them.
+# The first word is lost between $t = 0.6$ and $0.7$: for more than half of the way every word can be read. A denoiser that is trained on these $t$ learns to wipe off noise, and nothing about language; and all decisions fall in the last few steps near $t = 1$, many words at once. So the two halves of this lesson: **which vectors** (sections 2 and 3) and **which noise** (section 4). The rest, the decoder and the denoiser, follows from them.
 #
 # ### Four lessons, one method
 #
@@ -212,7 +212,7 @@ print(
 )
 
 # %% [markdown]
-# The toy language has neither special tokens nor padding; on real text forgetting them shifts the scale of everything.
+# Rows 1 and 4 of the latents are the scaled embeddings of *begin* and *end*; the last row is padding and 0, although its id is that of *begin*. The toy language has neither special tokens nor padding; on real text forgetting them shifts the scale of everything.
 #
 # One number to keep in mind. Standardising makes coordinates equal in size, but not independent. The *effective dimension* $(\sum_i \lambda_i)^2 / \sum_i \lambda_i^2$, with $\lambda_i$ the eigenvalues of the covariance, is $D$ if all directions are equally used. **Predict:** is it larger for embeddings or for encodings?
 
@@ -233,7 +233,7 @@ for name, states in (("embeddings", embeddings[ids]), ("encodings", encoder.stat
     print(f"effective dimension of {name:11s} {effective_dimension(states.flatten(0, 1)):5.1f} of {D}")
 
 # %% [markdown]
-# Far fewer directions than numbers in both, and a few less in encodings. Hold on to this for the choice of $d$: what resists noise is the number of directions that say the same word, not $D$ itself.
+# Far fewer directions than numbers in both, and a few fewer in encodings. Hold on to this for the choice of $d$: what resists noise is the number of directions that say the same word, not $D$ itself.
 #
 # ## 4 · tan-d: moving the noise to where the words are
 #
@@ -242,7 +242,7 @@ for name, states in (("embeddings", embeddings[ids]), ("encodings", encoder.stat
 # $$ \mathrm{SNR}_d(t) = \frac{1}{d^2 \tan^2(\pi t/2)}
 # \qquad\Longrightarrow\qquad \alpha = \frac{\mathrm{SNR}}{1 + \mathrm{SNR}} = \frac{1}{1 + d^2\tan^2(\pi t/2)} . $$
 #
-# In logarithms: $\log \mathrm{SNR}_d = \log \mathrm{SNR}_{\cos} - 2 \log d$. The whole curve moves down, and its shape stays. $d = 1$ is the cosine; TEncDM uses $d = 9$ for 768 numbers. (LD4LG's *scale* $s$ and PLANNER's *noise shift* are the same family, $s = 1/d$.)
+# In logarithms: $\log \mathrm{SNR}_d = \log \mathrm{SNR}_{\cos} - 2 \log d$. The whole curve moves down, and its shape stays. $d = 1$ is the cosine; TEncDM uses $d = 9$ for 768 numbers. (LD4LG's *scale* is $1/d$, PLANNER's *noise shift* is $d$: the same family.)
 #
 # How much noise do 96 numbers need? If the coordinates of a word are independent, $D$ numbers at a given SNR say as much as one number at $D \cdot \mathrm{SNR}$. The same words are in doubt at the same $t$ if $D/d^2$ is the same: $9$ at 768 numbers corresponds to $9\sqrt{96/768} = 3.2$ at 96. An estimate to start a sweep from, not a law (section 3 has just shown that coordinates are not independent).
 
@@ -283,7 +283,7 @@ shift_explorer({f"D = {width}": vector_noise(recoverable_study, width) for width
 #
 # ## 5 · A decoder that forgives
 #
-# A sampler's last answer is never quite an encoding. A decoder that has seen clean encodings only takes the difference for a word. So it is trained on encodings with a little of the diffusion's own noise, the paper's $\mathrm{Cor}$:
+# A sampler's last answer is never quite an encoding. A decoder that has only seen clean encodings may read the difference as another word. So it is trained on encodings with a little of the diffusion's own noise, the paper's $\mathrm{Cor}$:
 #
 # $$ \min_\theta \; -\mathbb E \log p_\theta(w \mid \mathrm{Cor}(x)), \qquad \mathrm{Cor}(x) = z_t, \quad t \sim U[0, 0.15] . $$
 #
@@ -437,7 +437,7 @@ true_texts = language.sample(n, generator=lesson.generator(16))
 print(f"{'true sentences':20s}100.0% of {n} grammatical, distinct-2 {distinct_n(true_texts, 2):.3f}")
 
 # %% [markdown]
-# About three sentences of ten are right after this short training, and it hardly matters who reads them: the four decoders differ in a word here and there. On noisy encodings (section 5) they were far apart. So what is wrong with these drawn latents is not noise that a decoder could look through; it is sentences that do not agree, clearly written. Whether that holds after a longer training is a question for the study. (Never read the share of grammatical sentences without distinct-2: a sampler that writes one good sentence for ever has full marks.)
+# About three sentences of ten are right after this short training, and it hardly matters who reads them: the four decoders differ in a word here and there. On noisy encodings (section 5) they were far apart. So what is wrong with these drawn latents is not noise that a decoder could look through; it is words that do not fit together ("dogs jumps", "red the"), clearly written. Whether that holds after a longer training is a question for the study. (Never read the share of grammatical sentences without distinct-2: a sampler that writes one good sentence for ever has full marks.)
 #
 # ## 7 · The stored study
 #
@@ -460,7 +460,7 @@ print(pictures.canvases(study))
 show(*pictures.schedules(study))
 
 # %% [markdown]
-# On the right is the rule of thumb: a good schedule's curve uses the whole range of $t$; one that stays at the top for long teaches nothing there, and must decide everything in a few steps. The estimate of section 4 holds: tan-3 is best on average (88 %), tan-5 next (85 %, seeds overlap), the cosine loses 21 points, tan-9 has too much noise for these vectors (77 %), sqrt lies between (74 %).
+# On the right is the rule of thumb: a good schedule's curve uses the whole range of $t$; one that stays at the top for long teaches nothing there, and must decide everything in a few steps. The estimate of section 4 holds: tan-3 is best on average (88 %), tan-5 next (85 %, seeds overlap), the cosine loses 21 points, tan-9 has too much noise for these vectors (77 %), and sqrt lies between tan-9 and the cosine (74 %).
 #
 # But *why* does a schedule fail: because the network was trained on the wrong noise levels, or because the sampler walks through the wrong ones? The two can be taken apart. A network only needs to know the noise level, so one that was trained on one schedule can walk on the levels of another. **Predict:** which matters more?
 
@@ -468,7 +468,7 @@ show(*pictures.schedules(study))
 print(pictures.walked(study))
 
 # %% [markdown]
-# Read along a row: one network, five walks. Read down a column: one walk, three networks. The training matters more: the network of tan-3 writes 82 to 88 % on every walk, that of the cosine never reaches 82. But a part can be had after the training, for nothing: the cosine's network gains ten points by walking on tan-9's levels instead of its own. All three networks do well on walks with more noise than tan-3 (the decisions are spread over more steps), and worst on sqrt's.
+# Read along a row: one network, five walks. Read down a column: one walk, three networks. The training matters more: the network of tan-3 writes 82 to 88 % on every walk, that of the cosine 77 % at best. But a part can be had after the training, for nothing: the cosine's network gains ten points by walking on tan-9's levels instead of its own. All three networks do as well or better on walks with more noise than tan-3 has (the decisions are spread over more steps), and worst on sqrt's.
 #
 # **The decoder.** In the paper (perplexity / MAUVE): MLP 39.7 / .716, MLP + Cor 31.2 / .739, transformer 34.2 / .714, transformer + Cor 29.1 / .762; MAUVE's spread is .03 to .07, so only perplexity separates the rows. **Predict:** is noise worth more than the transformer, here too?
 
@@ -478,7 +478,7 @@ print(pictures.decoders(study))
 # %% [markdown]
 # All four read the same latents. The last two columns are section 5's measurement (words read from $z_t$, no denoiser), after the study's longer training.
 #
-# Here neither is worth anything: 88 % whoever reads, with differences below a point and of both signs; while on noisy encodings at $t = 0.3$ the same four decoders read between 64 and 98 % of the words. So the drawn latents are no noisy encodings. The last $\hat x$ of a trained denoiser lies near enough to *some* encoding that any decoder reads it. A forgiving decoder pays where the denoiser leaves something to forgive: on real text, with tens of thousands of words close together, it evidently does.
+# Here neither is worth anything: 88 % whoever reads, with differences below a point and of both signs; while on noisy encodings at $t = 0.3$ the same four decoders read between 64 and 98 % of the words. So the drawn latents are no noisy encodings. The last $\hat x$ of a trained denoiser lies near enough to *some* encoding that any decoder reads it. A forgiving decoder pays where the denoiser leaves something to forgive: on real text, with tens of thousands of words close together, the paper's figures say that it does.
 #
 # ## 8 · Self-conditioning and confidence
 #
@@ -506,7 +506,7 @@ for steps in lesson.pick((5, 20, 100), (3, 6)):
 show(*pictures.sizes(walks))
 
 # %% [markdown]
-# In our run 5 steps end at 0.87, 20 and 100 steps near 0.94. A part of that is trivial: the last call of a walk in $T$ steps is made at $t = 1/T$, where 100 steps leave less noise than 5. So compare at equal $t$: there the curve of 5 steps is lower as well, since each call takes the last answer as a hint and adds to it; from 20 to 100 hardly anything is added, and no curve passes 1. In the paper (Fig. 2 and 3) quality with self-conditioning peaks near 50 steps and then falls, while without it quality rises with the number of steps and peaks lower; and the size grows with the number of steps, past that of the training data. Our study, with two networks per seed:
+# In our run 5 steps end at 0.87, 20 and 100 steps near 0.94. A part of that is trivial: the last call of a walk in $T$ steps is made at $t = 1/T$, where 100 steps leave less noise than 5. So compare at equal $t$: there the curve of 5 steps is lower as well (probably because each call builds on the last answer, and there are fewer calls); from 20 to 100 hardly anything is added, and no curve passes 1. In the paper (Fig. 2 and 3) quality with self-conditioning peaks near 50 steps and then falls, while without it quality rises with the number of steps and peaks lower; and the size grows with the number of steps, past that of the training data. Our study, with two networks per seed:
 
 # %%
 show(*pictures.steps(study))
@@ -515,9 +515,9 @@ print(pictures.steps_table(study))
 # %% [markdown]
 # Self-conditioning is worth 17 points at 5 steps and 36 at 50, by far the largest effect of this lesson. Steps beyond 50 bring nothing, and take nothing away (the paper's fall is not seen up to 200). Without self-conditioning the share stops near one half.
 #
-# And is it *confidence*, as the deck says? On the way, yes, and rightly so (the sums above are 1): half-way down the walk the size is 0.82 with and 0.77 without, at $t = 0.6$ 0.70 and 0.64. At the end, no: there both stand at 0.96 to 0.97, the network without a shade above. Certainty that comes *early* is what helps: words that are settled at $t = 0.6$ can be agreed with by all others.
+# And is it *confidence*, as the deck says? On the way, yes, and rightly so (the sums above are 1): at $t = 0.8$ the size is 0.39 with and 0.35 without, at $t = 0.6$ 0.70 and 0.64. At the end, no: there both stand at 0.96 to 0.97, the network without a shade above. What helps, it seems, is certainty that comes *early*: words that are settled at $t = 0.6$ can be agreed with by all others.
 #
-# Then look at distinct-2: 0.28 with, 0.32 without, and 0.32 in true sentences. A part of the certainty is paid with variety; the sentences are 1.1 nats likelier than true ones. A sampler that is surer than the language is not a better model of it.
+# Then look at distinct-2: 0.28 with, 0.32 without, and 0.32 in true sentences. (The 0.32 without is no merit: half of those sentences are broken, and bring pairs of their own.) A part of the certainty is paid with variety; the sentences are 1.1 nats likelier than true ones. A sampler that is surer than the language is not a better model of it.
 #
 # ## 9 · On real text
 #
@@ -532,7 +532,7 @@ print(pictures.steps_table(study))
 # python -m difflm_core.training tencdm-wikipedia
 # ```
 #
-# trains decoder and denoiser on Wikipedia sentences ($d = 9$, a decoder and a denoiser of width 192). MiniLM's states need no tuning: it was distilled from a model of BERT's kind. For frozen-encoder latents there is no bound on the likelihood of words, so real text is judged by samples: perplexity of a judge *with* diversity, MAUVE, and human text on the same scale.
+# trains decoder and denoiser on Wikipedia sentences ($d = 9$, a decoder and a denoiser of width 192). MiniLM was distilled from a model of BERT's kind, so its states should need no tuning; section 2's probe tells. For frozen-encoder latents there is no bound on the likelihood of words, so real text is judged by samples: perplexity of a judge *with* diversity, MAUVE, and human text on the same scale.
 #
 # ## 10 · Exercises
 #
@@ -620,7 +620,7 @@ ex5_3.run(to_latents)
 
 # %% [markdown]
 # ### Exercise 5.4 · 10 min · difficulty 3/5 · The decoder's loss
-# *Importance 5/5: the two lines that are worth more than a larger decoder.*
+# *Importance 5/5: two lines that in the paper are worth more than a transformer in place of the MLP.*
 #
 # `decoder(z)` gives logits $(B, L, V)$, `x` are clean latents $(B, L, D)$, `alpha_of(t)` is the diffusion's schedule for times $(B,)$. Draw one $t \sim U[0, t_{\max}]$ per text, corrupt, return $-\log p(w)$ for each word, $(B, L)$. Use `generator` for all draws.
 
@@ -717,7 +717,7 @@ print(f"states of one million texts of 64 tokens in half precision: {1e6 * 64 * 
 #
 # 1. A canvas must show its words: probe the states before you build on them; what the last layer shows depends on the loss that trained it.
 # 2. One number $d$ lowers the log-SNR by $2 \log d$ at every $t$; the right one grows with the root of the (effective) width, so sweep it and watch which share of words can be read at each $t$.
-# 3. A decoder that reads all words at once must forgive the sampler's errors: train it on the diffusion's own noise. And the size of $\hat x$ is its confidence.
+# 3. A decoder learns to forgive by training on the diffusion's own noise; measure on drawn latents what that is worth (in the paper much, here nothing). And the size of $\hat x$ is its confidence.
 #
 # **Five quick questions**
 #
@@ -729,7 +729,7 @@ print(f"states of one million texts of 64 tokens in half precision: {1e6 * 64 * 
 # At twice the value: D/d² stays the same. Then sweep.
 # </details>
 #
-# <details><summary>3. An estimate has mean square 0.4 at t = 0.5, and the data has 1. What is its squared error at least, if it is the posterior mean?</summary>
+# <details><summary>3. An estimate has mean square 0.4 at t = 0.5, and the data has 1. What is its squared error, if it is the posterior mean?</summary>
 # 0.6 per number, exactly: the two add up to 1.
 # </details>
 #

@@ -80,7 +80,7 @@ show(
 )
 
 # %% [markdown]
-# The masked text says what it does not know. The other one lies, and nobody says where: the reader must find the wrong words *and* the right ones. That difference will decide nearly everything below.
+# The masked text says what it does not know. The other one lies, and nobody says where: the reader must find the wrong words *and* the right ones. (At step 10 four words are missing in the masked text, five are wrong in the other.) That difference will decide nearly everything below.
 #
 # (The lecture's slide for uniform noise has "The *vast black* fox *hopping* over the lazy *cat*" at $T = 10$. With a whole vocabulary to choose from uniform noise would hardly replace a word by its relative. The noise that does is the last one of the next section.)
 #
@@ -90,7 +90,7 @@ show(
 #
 # $$[Q_i]_{ab} = q(z_i = b \mid z_{i-1} = a), \qquad q(z_i \mid z_{i-1}) = \mathrm{Cat}(z_{i-1} Q_i).$$
 #
-# $\mathrm{Cat}(p)$ (*categorical*) is the law that draws symbol $b$ with probability $p_b$. Row $a$ says where symbol $a$ goes, so each row sums to 1 (*row-stochastic*), and a one-hot row times $Q$ picks out that row. We count steps $i = 1 \dots T$; as everywhere in the course $t = i/T$ is the time and $s = (i-1)/T$ the time one step earlier; $z_i$ and $z_t$ are the same noisy text, named by its step or by its time. With four symbols, one step with $\beta = 0.2$:
+# $\mathrm{Cat}(p)$ (*categorical*) is the law that draws symbol $b$ with probability $p_b$. Row $a$ says where symbol $a$ goes, so each row sums to 1 (*row-stochastic*), and a one-hot row times $Q$ picks out that row. We count steps $i = 1 \dots T$; as everywhere in the course $t = i/T$ is the time and $s = (i-1)/T$ the time one step earlier; $z_i$ and $z_t$ are the same noisy text, named by its step or by its time. Below are four rules, one function each: uniform, absorbing, Gaussian (for symbols on a line) and nearest neighbours (along the edges of a graph). With four symbols and $\beta = 0.2$, the chance to be hit in this step, the first two are:
 
 
 # %%
@@ -209,7 +209,7 @@ for K in (256, 114, 27):
 #
 # $$\overline Q_i = \alpha_i I + (1 - \alpha_i)\,\tfrac1K \mathbf 1\mathbf 1^\top, \qquad \overline Q_i = \alpha_i I + (1-\alpha_i)\,\mathbf 1 e_m^\top, \qquad \alpha_i = (1-\beta_1)\cdots(1-\beta_i)$$
 #
-# for uniform and absorbing noise ($e_m$: the mask's one-hot). One number, $\alpha$, instead of $K^2$. (Nearest neighbours: $e^{\alpha_1 R} e^{\alpha_2 R} = e^{(\alpha_1 + \alpha_2) R}$. Gaussian: really multiply.)
+# for uniform and absorbing noise ($e_m$: the mask's one-hot). One number, $\alpha$, instead of $K^2$. (Nearest neighbours: every step is $e$ to a multiple of the same matrix of rates $R$, so the multiples add up. Gaussian: really multiply.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -233,7 +233,7 @@ print(
 #
 # How much of the word is left in $z_t$ can be measured without any network: the mutual information $I(z_t; x)$ (by how many nats the noisy word lowers the uncertainty about the clean one, on average), as a share of the entropy $H(x)$ of the words' frequencies. For masks a word is either there or not, so the share is $\alpha_t$, and $\beta_i = \frac{1}{T-i+1}$ gives $\alpha_t = 1 - t$: a straight line, equal loss in each step. (The paper writes $\frac{1}{T-t+1}$, with $t$ for the step, and so do the labels of the pictures.)
 #
-# **Predict:** use the same $\beta_i = \frac{1}{T-i+1}$ with uniform noise. Half of the words are replaced at $t = 1/2$. Is half of the information left, more, or less?
+# **Predict:** use the same $\beta_i = \frac{1}{T-i+1}$ with uniform noise. Half of the words have been hit at $t = 1/2$. Is half of the information left, more, or less?
 
 # %%
 frequencies = language.positional_marginals().mean(0)  # (114,) how often each word occurs
@@ -273,6 +273,8 @@ pictures.chain_explorer(
 )
 
 # %% [markdown]
+# At step 10 the uniform chain, which starts gently, has replaced two words, and both break the sentence. The nearest-neighbour chain has replaced four, each by one of its kind: "the shy green fox hops over the lazy horse in brown gloves" can still be read. The Gaussian chain has left one word.
+#
 # ## 4 · One step back: Bayes
 #
 # Suppose we knew the clean word $x$ and saw $z_t$. What was it one step earlier? Bayes' rule, with the Markov property $q(z_t \mid z_s, x) = q(z_t \mid z_s)$:
@@ -349,7 +351,7 @@ for name, seen in (
     )
 
 # %% [markdown]
-# A mask was a mask already, or, with chance $1/10$, the right word; nothing else is possible. A wrong word was most likely already wrong, and with a smaller chance right. Nothing is certain any more when words can lie, not even a right word (it may be right by luck: the 1.000 of uniform noise is 0.9999), and with nearest neighbours the past is another relative.
+# A mask was a mask already, or, with chance $1/10$, the right word; nothing else is possible. A wrong word was most likely already wrong, and with a smaller chance right. Nothing is certain any more when words can lie, not even a right word (it may be right by luck: the 1.000 of uniform noise is 0.9999), and with nearest neighbours the past may have been another relative (0.073 for the "dog").
 #
 # ## 5 · The bound, taken apart
 #
@@ -518,7 +520,7 @@ print(
 )
 
 # %% [markdown]
-# Why is the last line right? By Bayes' rule (noise hits each place by itself) $p(x_i \mid z_t) \propto p(x_i \mid z_t \text{ without } z_t^i)\; q(z_t^i \mid x_i)$. Divide the first by the evidence $q(z^i_t\mid x_i)$, plug it in, and
+# The plug-in believes the "b" more, 0.93, and too much: the truth is 0.77. Why is the last line right? By Bayes' rule (noise hits each place by itself) $p(x_i \mid z_t) \propto p(x_i \mid z_t \text{ without } z_t^i)\; q(z_t^i \mid x_i)$. Divide the first by the evidence $q(z^i_t\mid x_i)$, plug it in, and
 #
 # $$\sum_x \frac{p(x\mid z_t)}{q(z_t\mid x)}\,q(z_s, z_t\mid x) = \sum_x p(x \mid z_t)\; q(z_s \mid z_t, x) :$$
 #
@@ -738,11 +740,11 @@ print(f"   50257{'':58s}{2 * 1000 * 50257**2 * 8 / 1e9:24,.0f} GB")
 print("the closed form is the same posterior:", all(equal))
 
 # %% [markdown]
-# At a hundred symbols the matrices cost next to nothing; at a thousand they take about ten times as long, and at the vocabulary of a real tokenizer they fit into no memory.
+# At a hundred symbols the matrices cost next to nothing; at a thousand they take ten times as long or more, and at the vocabulary of a real tokenizer they fit into no memory.
 #
 # ### A real training run
 #
-# Uniform noise on the toy language, $T = 100$ steps, the plain bound, a little over a minute on one core. For masks we need no training: D3PM's absorbing chain with $\frac{1}{T-i+1}$ *is* masked diffusion in discrete time (lesson 08), so the course's `mdlm-tiny` can be scored and sampled as it is.
+# Uniform noise on the toy language, $T = 100$ steps, the plain bound, one to two minutes. For masks we need no training: D3PM's absorbing chain with $\frac{1}{T-i+1}$ *is* masked diffusion in discrete time (lesson 08), so the course's `mdlm-tiny` can be scored and sampled as it is.
 
 # %%
 from difflm_core.evaluation import estimate_nelbo
@@ -906,7 +908,7 @@ for variant, name in (pictures.VARIANTS[1], pictures.VARIANTS[4], pictures.VARIA
     )
 
 # %% [markdown]
-# That is what 3.5 to 4.4 bits look like: letters in the right proportions, a few short words. Five hundred steps are a sketch.
+# That is what 3.5 to 4.4 bits look like: letters in the right proportions, a few short words. Five hundred steps of training are a sketch.
 #
 # ## 10 · Exercises
 #
@@ -920,7 +922,7 @@ from difflm_core.classroom.exercises.lesson_07 import ex7_1, ex7_2, ex7_3, ex7_4
 # ### Exercise 7.1 · 3 min · difficulty 1/5 · Many steps at once
 # *Importance 4/5: this line replaces $T$ matrix products.*
 #
-# For uniform or absorbing noise: the total noise after each of the first $1, 2, \dots, T$ steps. `betas` is $(T,)$; return $(T,)$.
+# For uniform or absorbing noise: the total noise (the chance to have been hit at least once) of the first $1, 2, \dots, T$ steps. `betas` is $(T,)$; return $(T,)$.
 
 
 # %%

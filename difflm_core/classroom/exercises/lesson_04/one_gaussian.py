@@ -101,7 +101,7 @@ ex4_4 = Check(
     test=test,
     mistakes=MISTAKES,
     hints=[
-        "flat = codes.flatten(1), shaped (M, N * E); its mean is flat.mean(0), its covariance flat.T.cov().",
+        "flat = codes.flatten(1), shaped (M, N * D); its mean is flat.mean(0), its covariance flat.T.cov().",
         "If eps ~ N(0, I) as rows and C = F F^T (torch.linalg.cholesky), then eps @ F.T has covariance C.",
         "Back to codes: .view(n, *codes.shape[1:]).",
     ],
