@@ -68,9 +68,13 @@ out = sample_masked(diffusion, ancestral(4), (1, L), generator=lesson.generator(
 show_writing(out, range(len(out.trajectory)), "Masked diffusion in four steps: several words per call")
 
 # %% [markdown]
-# Grey: not written yet. Outlined: new in this row. The second and third picture are the same network. It may be asked for one word or for many at a time, and the words come in any order. Look at the third sentence: is it right? (Subject, verb and "its/their" must agree, the object's article with the object, and the colour comes twice.)
+# Grey: not written yet. Outlined: new in this row. The second and third picture are the same network. It may be asked for one word or for many at a time, and the words come in any order. Look at the third sentence: is it right? (Three rules: the subject, its article and verb and "its/their" agree in number; so do the object and its article; the colour near the end repeats the subject's.)
 #
-# ## 2 · Six words of vocabulary
+# <details><summary>Answer</summary>
+# No, in the picture stored here: white foxes, but a brown den. Both colours were written in the third call, and words of one call do not see each other (section 5).
+# </details>
+#
+# ## 2 · Eight words of vocabulary
 #
 # **Token.** The piece of text that a model reads and writes. In this lesson a token is a word; large models use pieces of words. **Vocabulary.** The list of all tokens. The network sees their numbers only. One more number, 114, stands for "hidden": the *mask*, written ▢.
 
@@ -161,7 +165,7 @@ corruption_explorer(kinds, my_ids, words.__getitem__, my_mask, seed=7, static_ti
 # Drag $t$, change the kind of noise, and type another sentence above. (Red broken chains beside a widget mean that the kernel was restarted: run the cells above it and its own again.) Masks and random words take a share $t$ of the words (on average; of twelve words sometimes more, sometimes fewer). Gaussian noise does nothing at all for a while: a point that is shifted a little is still nearest to its own word. Then, within a short stretch of $t$, most words fall.
 # Where this stretch lies depends on the embeddings and on how fast the noise grows with $t$ (the *schedule*); much of lesson 02 is about it.
 #
-# What is *left* is one thing, what can still be *known* another. The language has a grammar, and whoever knows all its probabilities can compute for each place how likely each word is, given everything that is left of the sentence. Call this an *ideal reader*: nobody can read better. The table shows the sentence as the noise left it, and below it the reader's best guesses
+# What is *left* is one thing, what can still be *known* another. The language has a grammar, and whoever knows all its probabilities can compute for each place how likely each word is, given everything that is left of the sentence. Call this an *ideal reader*: nobody can read better. The table shows the sentence as the noise left it, and below it the reader's best guesses, how many of them are right, and how many it *expects* to be right
 # (*both* hides some words and replaces others, as in lesson 09).
 #
 # **Predict:** a mask says where a word is missing, a random word does not. At $t = 0.5$, how many of twelve words more does the ideal reader get from masks?
@@ -325,7 +329,7 @@ show(*pictures.bounds_and_quality(study))
 print(pictures.twelve_calls(study))
 
 # %% [markdown]
-# So, plainly: **on this language the AR model has the better bound and breaks fewer sentences.** Both are close to perfect at one word per call. The curve is what few calls cost: words drawn in the same call do not see each other, and disagree. Nobody should choose diffusion to model short sentences from left to right.
+# So, plainly: **on this language the AR model has the better bound and breaks fewer sentences.** Both are close to perfect at one word per call. The curve is what few calls cost: words drawn in the same call do not see each other, and disagree. Nobody should choose diffusion to model short sentences from left to right. (The dotted line on the left is the exact cost of these very sentences: a sample, a little cheaper than the entropy of 1.754.)
 # In the MDLM paper (LM1B, about 33 billion tokens) it is the same picture on real text: perplexity 22.32 for AR, at most 27.04 for masked diffusion of the same size.
 #
 # So what is it for? Back to the three complaints, the last one first.
@@ -464,6 +468,8 @@ print("the masked model's beginnings fit:", fits["masked"] > 0.8)
 print("the AR model's fit by luck:", fits["AR"] < 0.15)
 
 # %% [markdown]
+# (The AR model's share above is larger than that: a beginning *fits* as soon as it allows this end, also if the model itself went on to another.)
+#
 # On average over the ends that true sentences have, the number of tries is $\sum p \cdot \frac1p$, the number of possible ends. It multiplies with every word that is fixed: a game for three words, hopeless for a paragraph. The masked model needs no tries. (Its few misfits are its own mistakes: the exact denoiser, one word per call, would have none.)
 #
 # The second complaint, then, in precise words: an AR model does know what is *likely* to come, as well as can be. It cannot *use* what is given further on, and in this language that is worth the number of nats printed above.
@@ -475,7 +481,7 @@ print("the AR model's fit by luck:", fits["AR"] < 0.15)
 #
 # - the AR model goes on from there;
 # - the masked model fills the masks (what is visible stays);
-# - the masked model *with second thoughts*: nothing on the page is safe. In each step it writes a complete draft, then hides every word, old or new, with probability $s$, the noise level that the step should end with. That is two changed lines in `masked_sample`; lesson 10 is about them.
+# - the masked model *with second thoughts*: nothing on the page is safe. In each step it writes a complete draft, then hides every word, old or new, with probability $s$, the noise level that the step should end with. That is one changed line in `masked_sample` and a new one; lesson 10 is about them.
 
 # %%
 @torch.no_grad()
@@ -650,7 +656,7 @@ print(f"the AR model, made to look ahead: p(golden) = {p[language.words.index('g
 # %% [markdown]
 # ### Exercise 0.4 · 20 min · difficulty 5/5 · Mend the drafts (open)
 #
-# Four-step drafts are broken more often than not. Mend them: `drafts` is $(B, L)$, complete sentences of the masked model in four steps. You may ask the network **8 times** (`model(z)` gives logits; put `MASK` where you want words). At least half of each draft's words must stay on average, and the drafts' variety must too.
+# Four-step drafts are broken more often than not. Mend them: `drafts` is $(B, L)$, complete sentences of the masked model in four steps. You may ask the network **8 times** (`model(z)` gives logits; put `MASK` where you want words). Return the mended sentences, $(B, L)$. On average at least half of a draft's words must stay, and the sentences must stay varied: at least 95 % of them distinct, the right ones at most 2.5 nats likelier than true sentences.
 # The check runs your function on fresh drafts and asks that at most **half** as many sentences are broken afterwards. Less is better: it prints how far you got.
 #
 # **Predict:** is it better to take back many words at once, or a few at a time? Which ones?

@@ -301,7 +301,7 @@ print("it comes close:", reached < floor + 0.05)
 #
 # ## 5 · The bound: $L_T + \sum_t L_t + L_0$
 #
-# Why a *squared error*? Because a likelihood says so. The model writes down a chain from noise to data, $p_\theta(x, z_{1/T}, \ldots, z_1) = p(z_1)\,\prod p_\theta(z_s \mid z_t)\;p_\theta(x \mid z_{1/T})$. Its $-\log p_\theta(x)$ is an integral over all paths. Take instead the paths $q(z \mid x)$ that noise took, and Jensen's inequality ($-\log$ is convex):
+# Why a *squared error*? Because a likelihood says so. The model writes down a chain from noise to data, $p_\theta(x, z_{1/T}, \ldots, z_1) = p(z_1)\,\prod p_\theta(z_s \mid z_t)\;p_\theta(x \mid z_{1/T})$. Its $-\log p_\theta(x)$ is an integral over all paths. Take instead the paths that noise took ($z$ is a whole path, $q(z \mid x)$ its law), and Jensen's inequality ($-\log$ is convex):
 #
 # $$-\log p_\theta(x) = -\log \mathbb E_q\,\frac{p_\theta(x, z)}{q(z \mid x)} \;\le\; \mathbb E_q\Big[-\log\frac{p_\theta(x, z)}{q(z\mid x)}\Big].$$
 #
@@ -412,7 +412,7 @@ print(
 )
 
 # %% [markdown]
-# ## 6 · A gap that more steps do not close
+# ## 6 · The gap above the entropy
 #
 # The best denoiser, and still the bound lies clearly above the entropy. **Predict:** with $T = 1000$, or 10,000, will it come down to it?
 #
@@ -474,8 +474,10 @@ print(
 )
 
 # %% [markdown]
-# With the small variance *no* number of steps closes the gap, and more steps can even widen it. Near the data $1-\alpha_t$ starts at 0 and grows in proportion to $t$, so however fine the grid, the second step halves the noise, the next takes a third of it, and so on. In step $k$ the noise level grows by the factor $\frac{k+1}{k}$, and the wrong variance costs
-# $\frac12\big(\frac1k - \log\frac{k+1}{k}\big)$ nats. The sum over all $k$ is half of Euler's constant, $0.2886$; the last step, with half of the variance that it should have, adds $\frac12(1 - \log 2) = 0.1534$. The large variance is right just there, for any smooth density, and wrong elsewhere, which costs the more the fewer the steps. (The best variance is exact for every $T$ here, since one Gaussian stays Gaussian. The hills' reverse
+# With the small variance *no* number of steps closes the gap, and more steps can even widen it. Near the data $1-\alpha_t$ starts at 0 and grows in proportion to $t$ (for the cosine schedule that is the work of a small offset, which the formula of section 1 leaves out). So however fine the grid, the step from $2/T$ to $1/T$ halves the noise level, the one from $3/T$ to $2/T$ takes a third of it, and so on. From $(k+1)/T$ to $k/T$ the SNR grows by the factor $\frac{k+1}{k}$; then the best variance is $\frac{k+1}{k}\,\tilde\sigma^2$ (section 5: $a^2/\tilde\sigma^2$ is the difference of the SNRs; and $\mathrm{Var}[x \mid z_t]$ is $1/\mathrm{SNR}$ there), and the wrong one costs
+# $\frac12\big(\frac1k - \log\frac{k+1}{k}\big)$ nats. The sum over all $k$ is half of Euler's constant, $0.2886$; the last step, with half of the variance that it should have, adds $\frac12(1 - \log 2) = 0.1534$.
+#
+# The large variance is right just there, for any smooth density, and wrong elsewhere, which costs the more the fewer the steps. (The best variance is exact for every $T$ here, since one Gaussian stays Gaussian. The hills' reverse
 # step is a mixture, and no single normal law is exact for a large step.)
 #
 # This is why improved DDPM *learns* the variance, as an interpolation $\sigma^2 = \exp\big(u \log\beta + (1-u)\log\tilde\beta\big)$ with $u$ from the network. $L_{\text{simple}}$ says nothing about $u$, so its loss is the hybrid $L_{\text{hybrid}} = L_{\text{simple}} + 0.001\,L_{\text{vlb}}$, with the mean held fixed inside $L_{\text{vlb}}$.
@@ -561,7 +563,7 @@ print(pictures.output_table(study))
 #
 # ## 8 · $L_{\text{simple}}$ or the bound?
 #
-# The bound is what a statistician would minimise. DDPM's authors drop its weights and report better pictures. Here the same network (it answers $v$) is trained once with eps error weights and once with the bound's, three seeds each. **Predict:** which has the smaller bound? Which has fewer points at sea?
+# The bound is what a statistician would minimise. DDPM's authors drop its weights and report better pictures. Here the same network (it answers $v$) is trained once with eps error weights and once with the bound's, three seeds each. (*Distance*: project two clouds on a line, sort, take the mean gap between points of equal rank; the mean over 64 directions.) **Predict:** which has the smaller bound? Which has fewer points at sea?
 
 # %%
 print(pictures.objectives(study))
@@ -633,10 +635,10 @@ show(*pictures.steps(study))
 print(pictures.step_table(study))
 
 # %% [markdown]
-# With the **best** denoiser (left) the *schedule* decides: at five calls cosine leaves about a seventh of the points at sea, linear half of them, because two of linear's five steps are spent where hardly anything is left to undo (section 5), and the last one has to start from twice as much noise. Between DDIM and ancestral there is little difference.
+# (The table under the picture, of distances, says the same with less contrast.) With the **best** denoiser (left) the *schedule* decides: at five calls cosine leaves about a seventh of the points at sea, linear half of them, because two of linear's five steps are spent where hardly anything is left to undo (section 5), and the last one has to start from twice as much noise. Between DDIM and ancestral there is little difference.
 #
 # With a **trained** network (right) the two samplers part. At five calls DDIM is ahead, on the cosine schedule even of the best denoiser, which is the best in squared error and not in this. With many calls ancestral sampling is ahead, and DDIM hardly improves any more. The likely reason: whatever mistake the network makes early, a deterministic path carries to the end, while fresh noise hides old mistakes and lets the network look again. DDIM's
-# authors report an advantage for $\eta = 0$ up to 20 or 50 steps, on pictures; here, too, it ends at about twenty.
+# authors find, on pictures, that $\eta = 0$ is best where steps are few; here its lead ends at about twenty.
 #
 # ## 10 · Infinitely many steps: the schedule drops out
 #
@@ -705,7 +707,7 @@ print("and it is the entropy, nearly:", abs(totals["straight"] - entropy) < 0.02
 #
 # ## 11 · What goes wrong
 #
-# Each of these samples without a complaint, with the best denoiser.
+# Three mistakes, each with the best denoiser; each sampler runs without a complaint.
 #
 # 1. **A schedule that does not reach noise.** $\alpha_1 = 0.8$, say: the network was trained down to a $z_1$ with most of the signal left, and the sampler starts from none.
 # 2. **The forgotten square root.** $z_t = \alpha x + (1-\alpha)\epsilon$ looks harmless. The network is trained on clouds that are too small, $\alpha^2 + (1-\alpha)^2 < 1$, and the sampler shows it others.
@@ -769,7 +771,7 @@ print(
 )
 
 # %% [markdown]
-# How you would notice: the first by $L_T$ (the bound knows!), the second by the variance of $z_t$ during training, which should be near 1, the third by samples that never leave a box. **And a fourth**, of evaluation: a chain of 50 steps taken out of 1000 is *another model* with its own, looser bound. Do not quote one as the other.
+# Seen: the first makes the middle hill too high and the right one too low, the second blurs everything, the third piles up at the walls of its box. How you would notice: the first by $L_T$ (the bound knows!), the second by the variance of $z_t$ during training, which should be near 1, the third by samples that never leave a box. **And a fourth**, of evaluation: a chain of 50 steps taken out of 1000 is *another model* with its own, looser bound. Do not quote one as the other.
 #
 # ## 12 · Exercises
 #
@@ -782,7 +784,7 @@ from difflm_core.classroom.exercises.lesson_01 import ex1_1, ex1_2, ex1_3, ex1_4
 # %% [markdown]
 # ### Exercise 1.1 · 6 min · difficulty 2/5 · The posterior's mean
 #
-# The mean of $q(z_s \mid z_t, x)$. All arguments are tensors that broadcast.
+# Return the mean of $q(z_s \mid z_t, x)$. All arguments are tensors that broadcast.
 
 
 # %%
@@ -803,7 +805,7 @@ posterior_mean = ex1_1.answer_or_reference(posterior_mean)
 # %% [markdown]
 # ### Exercise 1.2 · 10 min · difficulty 3/5 · A DDIM step
 #
-# One deterministic step ($\eta = 0$) from a network that answers *noise*.
+# One deterministic step ($\eta = 0$) from a network that answers *noise*. Return $z_s$.
 
 
 # %%
@@ -824,7 +826,7 @@ ddim_step = ex1_2.answer_or_reference(ddim_step)
 # %% [markdown]
 # ### Exercise 1.3 · 8 min · difficulty 3/5 · What an eps error costs
 #
-# The factor $w$ with $L_t = w\,|\epsilon - \hat\epsilon|^2$ in nats (reverse variance $\tilde\sigma^2$).
+# Return the factor $w$ with $L_t = w\,|\epsilon - \hat\epsilon|^2$ in nats (reverse variance $\tilde\sigma^2$).
 
 
 # %%
@@ -884,7 +886,7 @@ print(
 # %% [markdown]
 # ### Exercise 1.5 · 25 min · difficulty 5/5 · open · Eight calls
 #
-# Choose eight times (falling, the first is 1, all above 0) and an $\eta$ for the islands and the best denoiser, so that at most **a third** as many points are at sea as with eight even steps and DDIM, and the samples are no further from the data (sliced distance, with room for chance). `cosine.log_snr(t)` may help you to think.
+# Return eight times (falling, the first is 1, all above 0) and an $\eta$ for the islands and the best denoiser, so that at most **a third** as many points are at sea as with eight even steps and DDIM, and the samples are no further from the data (the distance of section 8, with room for chance). `cosine.log_snr(t)` may help you to think.
 
 # %%
 ex1_5 = ex1_5(cosine, islands(), samples=lesson.pick(4000, 2000))
@@ -921,7 +923,7 @@ summary()
 # | | configuration | reported |
 # |---|---|---|
 # | DDPM, CIFAR-10 | $T = 1000$, linear, eps, fixed variance, U-Net | its Table 1: better pictures with $L_{\text{simple}}$, a slightly lower bound with the bound |
-# | improved DDPM | $T = 4000$, cosine, learned variance, $L_{\text{hybrid}}$ or $L_{\text{vlb}}$ | |
+# | improved DDPM | $T = 4000$, cosine, learned variance, $L_{\text{hybrid}}$ or $L_{\text{vlb}}$ | its abstract: competitive likelihoods, and an order of magnitude fewer calls at little loss |
 # | VDM, CIFAR-10 | continuous time, learned schedule | 2.637 bits per dimension by the official code's page, without augmentation |
 #
 # ## 14 · What to remember
