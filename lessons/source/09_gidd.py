@@ -80,7 +80,7 @@ show(
 # %% [markdown]
 # (Where a draft contradicts itself the exact posterior is undefined: no sentence of the language looks like that. It is then read as if a visible word were wrong once in a thousand times.)
 #
-# The network did nothing wrong. Words revealed together do not see each other, that is the price of few calls (lesson 08, section 7); *carry-over* makes the mistake permanent.
+# Seven sentences in ten break, and one other word would save three in five of those. The network did nothing wrong. Words revealed together do not see each other, that is the price of few calls (lesson 08, section 7); *carry-over* makes the mistake permanent.
 #
 # Could the sampler simply overwrite words? In training every visible word was right, always, and the loss never asked the network about one. What it answers there is an accident of its weights. So we must ask.
 #
@@ -134,6 +134,8 @@ rows = [compared(line, fox, word, MASK) for line in z]
 show(token_grid(rows, [f"t = {time:.1f}" for time in times], "p_u = 0.3"), "Seven rows from the clean sentence at t = 0 to all masks at t = 1. Random words, marked as changed, appear in the rows between. In words: " + "; ".join(f"t = {time:.1f}: {language.decode(line)}" for time, line in zip(times, z)) + ".", "One path of the noise, each row drawn from the one above. Dashed: a random word stands there. Even a mask may turn into a word again. The network sees the words, but not the marks.")
 
 # %% [markdown]
+# At $t = 0.1$ "trot" gives itself away and "golden" contradicts "brown", but "races" fits as well as "hops" did. From $t = 0.5$ on not one visible word is right, and little is left to judge by.
+#
 # The network must find out what is wrong by itself, from what fits together. That is the whole trick: a network which can tell has learned to correct.
 #
 # <details><summary>The other normalisation, if you read the first version of the paper</summary>
@@ -145,7 +147,7 @@ show(token_grid(rows, [f"t = {time:.1f}" for time in times], "p_u = 0.3"), "Seve
 #
 # ## 3 · Undoing one step when words may be wrong
 #
-# Take $s < t$. Between the two a token stays with $\alpha_{t|s} = \alpha_t/\alpha_s$, or *jumps*; a token that jumps forgets where it was and lands on the mask or on a random word with the masses
+# Take $s < t$. Between the two a token stays with probability $\alpha_{t|s} = \alpha_t/\alpha_s$, or *jumps*; a token that jumps forgets where it was and lands on the mask or on a random word with the masses
 # that are missing, $\text{mass}_{t|s} = \text{mass}_t - \alpha_{t|s}\,\text{mass}_s$. Bayes' rule does the rest:
 #
 # $$q(z_s \mid z_t, x) \;\propto\; q(z_t \mid z_s)\; q_s(z_s \mid x).$$
@@ -164,7 +166,7 @@ for seen, p in zip(("masked", "'green'", f"'{word(truth)}'"), past):
     print(f"{seen:14s}{p[truth]:12.4f}{p[lie]:14.4f}{p[MASK]:10.4f}{others:16.4f}")
 
 # %% [markdown]
-# Three observations. A mask may now hide what was a lie before. A wrong word was most likely already there (a lie stays visible until it is masked), but with a sizeable chance it was the *right* word a moment ago: in this case the reverse step takes the
+# Three observations. A mask may now hide what was a lie before. A wrong word was most likely already there (a lie stays visible until it is masked), but four times in a hundred it was the *right* word a moment ago: in this case the reverse step takes the
 # lie back. And even a right word may be an accident. **No symbol is final any more**, and this is what the sampler will use: it takes the network's guess $x_\theta$ for $x$ (the *plug-in* posterior, as in lesson 08) and draws $z_s$, at every position, in every step.
 #
 # ## 4 · The bound: two divergences and one weight
@@ -246,7 +248,7 @@ right_ax.legend()
 show(fig, "Left: the bound's weights over t on a log scale. Mask and wrong word have U-shapes that go to infinity at both ends and differ by a factor 2; the right word's lies far below but also rises at both ends. All of mask and wrong are above 1, where the clamp sits. Right: weight of a right word relative to a wrong one. The dynamic weights follow the bound's closely, the clamped ones differ from them at nearly all times.", "p_u = 0.2. Left: log scale; the dotted line is the clamp. Right: the ratio that decides what the network learns (section 7).")
 
 # %% [markdown]
-# A few rare tokens near $t = 0$ count hundreds of times. As a bound that is right; as a training signal it is noise. We shall come back to it twice: for reporting (section 6) and for training (section 7).
+# Both ends explode. At $t = 1$ that does no harm, because what is weighed vanishes there; near $t = 0$ a few rare tokens count hundreds of times. As a bound that is right; as a training signal it is noise. We shall come back to it twice: for reporting (section 6) and for training (section 7).
 #
 # ### The whole method in thirty lines
 
@@ -294,8 +296,8 @@ def sample(model, n, T, p_u, generator):
     return z
 
 # %% [markdown]
-# (Only the posterior is left to the package; you write it in exercise 9.3.) The package's `gidd_nelbo` computes the same without one-hot vectors and without a single $(B, L, V)$ logarithm of $q$: the KL needs of each row of the vocabulary only
-# $\sum_v \log(1 + \frac{\alpha}{b} p_v)$ and $p$ at two words. And it contains its neighbours as special cases, *pointwise*, not only on average:
+# (Only the posterior is left to the package; you write it in exercise 9.3.) The package's `gidd_nelbo` computes the same without one-hot vectors and without a single $(B, L, V)$ logarithm of $q$: of the $V$ probabilities at a position the loss needs only
+# $\sum_v \log(1 + \frac{\alpha}{b} p_v)$ and $p$ at two words, the true one and the visible one. And it contains its neighbours as special cases, *pointwise*, not only on average: masks alone (lesson 08) and random words alone (UDLM, Schiff et al. 2024):
 
 # %%
 from difflm_core.models import Transformer, TransformerConfig
@@ -395,7 +397,7 @@ print("ignoring z: exact for any noise", all(abs(found[k].mean - alone) < 4 * fo
 # the evidence of $z^i$ in. If $x_\theta$ has used that evidence already, it is counted twice. The other way round: the bound compares ratios, $q_t(z'|x)/q_t(z|x)$, with the network's; the best average of such a ratio over all $x$ that may lie under $z$ is
 # $\sum_x p(x|z)\frac{q_t(z'|x)}{q_t(z|x)} = \frac{\sum_x p(x|\text{others})\,q_t(z'|x)}{\sum_x p(x|\text{others})\,q_t(z|x)}$ (write $p(x|z) \propto p(x|\text{others})\,q_t(z|x)$ and cancel): exactly the plug-in of what the others say.
 #
-# For a *mask* the two are the same: a mask fits every word equally and is no evidence at all. That is why lesson 08 could not notice. It matters for two things later: a network trained with GIDD's loss answers the question
+# For a *mask* the two are the same: a mask fits every word equally and is no evidence at all. That is why lesson 08 could not notice. It will matter when we correct texts (section 9): a network trained with GIDD's loss answers the question
 # "what would stand here, judging from the rest?", and never "is this word right?".
 #
 # ## 6 · Reporting: an average that lies
@@ -427,6 +429,8 @@ for name, means, largest in (("t uniform", plain, plain_largest), ("t = s^3", wa
 print("the largest single token is far larger with uniform t:", plain_largest > 2 * warped_largest)
 
 # %% [markdown]
+# With uniform $t$ two batches in three lie below the truth, and one lies 13 nats above it.
+#
 # From here on every bound is drawn with $t = s^3$ (`gidd_nelbo_warped`), always with the bound's own weights.
 #
 # ## 7 · Training: which weights may one change?
@@ -436,7 +440,7 @@ print("the largest single token is far larger with uniform t:", plain_largest > 
 #
 # - **clamped**, $\min(w, 1)$: cuts masks and wrong words to 1 and leaves right words alone. Their ratio is lost (the figure of section 4, right). The optimum moves.
 # - **relative**: $w$ divided by the wrong word's weight at the same $t$, so 2 on a mask, 1 on a wrong word and $\frac{b}{\alpha+b} \approx \frac{B}{V}\sqrt{\frac{t}{1-t}}$ on a right one. Only times are re-weighed.
-# - **dynamic**, the paper's choice (Eq. 9): 2, 1 and $\frac{B}{V}e^{-\lambda_t/2}$ with $\lambda_t = \log\frac{\alpha_t}{1-\alpha_t}$. Since $\frac{1-\alpha_t}{\alpha_t} = \frac{t + c_t}{1-t}$, right words weigh $\sqrt{1 + c_t/t}$ times too much: nothing for small $p_u$, more for large $p_u$ and small $t$.
+# - **dynamic**, the paper's choice (Eq. 9): 2, 1 and $\frac{B}{V}e^{-\lambda_t/2}$ with $\lambda_t = \log\frac{\alpha_t}{1-\alpha_t}$. Since $\frac{1-\alpha_t}{\alpha_t} = \frac{t + c_t}{1-t}$, right words weigh $\sqrt{1 + c_t/t}$ times too much: little for small $p_u$, more for large $p_u$ and small $t$.
 #
 # See it on the smallest case there is: one position, three words with frequencies 0.6, 0.3, 0.1; we see word 0 at $t = 0.1$. "What the others say" is nothing, so the answer should be the frequencies. Which prediction minimises each loss?
 
@@ -488,6 +492,8 @@ print("dynamic weights move it less than clamped ones:", (best["dynamic"] - prio
 print("clamped weights move it:", (best["clamped"] - prior).abs().max().item() > 0.02)
 
 # %% [markdown]
+# Dynamic weights lean towards the word that is seen, 0.715 in place of 0.6; clamped weights go most of the way to the posterior, 0.966.
+#
 # Now train. The recipe `gidd-tiny` is a network with a time input, $p_u = 0.2$, dynamic weights; the bar shows the training loss, which is **not** a bound, and the printed bound is the unweighted one. **Predict:** will the training loss end above or below the entropy of 1.754?
 
 # %%
@@ -541,10 +547,10 @@ mine = sample(model, n, 16, 0.2, lesson.generator(10))
 print(f"\nsection 4's sampler, 16 calls: {100 * (1 - language.grammatical(mine).double().mean().item()):.1f} % broken")
 
 # %% [markdown]
-# Fewer calls break fewer sentences than under masks: at four calls this imperfect network already does better than the *perfect* masked one did in section 1. The second column says why: again and again a written word is taken back. It is no miracle: with two calls there is nothing to look back at, and with many calls
+# With few calls fewer sentences break than under masks: at four calls this imperfect network already does better than the *perfect* masked one did in section 1. The second column says why: again and again a written word is taken back. It is no miracle: with two calls there is little to look back at, and with many calls
 # the mistakes that remain are the network's own.
 #
-# One sentence on its way, chosen because a word was taken back:
+# One sentence on its way, of those that ended well the one with most words taken back:
 
 # %%
 drawn = sample_discrete(lying, model, 8, (n, L), generator=lesson.generator(11), record=True)
@@ -559,6 +565,8 @@ show(
 )
 
 # %% [markdown]
+# Five words change in the very last call, and only then does the sentence hold.
+#
 # ## 9 · Self-correction
 #
 # A network that learned to doubt visible words can also revise a *finished* text, by whoever wrote it. GIDD's recipe: tell the network that the text has a little noise ($t_0 = 0.01$); let it propose a word at every position, at low temperature; of the proposals that *differ* from the text write
@@ -642,15 +650,15 @@ for name, out in harmed.items():
 # %% [markdown]
 # (*entropy within*: of the words inside a sentence, the figure that the paper reports; *spread*: entropy of the words used at a position, over all sentences; *too likely by*: how much likelier the grammatical ones are, in nats per sentence, than true sentences.)
 #
-# Read the two perfect rows first; they are about the method, not about training. The perfect editor that asks only the others repairs nearly everything, and destroys the sample on the way: it replaces any unusual word by the usual one, right or wrong,
-# until many sentences are the same. Its self-accuracy rises to the end, and so self-accuracy is no measure of quality: for *true* sentences it is far from 100 %. The editor that also believes the word changes few words, and the right ones; it needs one or two calls; spread and likelihood stay those of the drafts.
+# Read the two perfect rows first; they are about the method, not about training. The perfect editor that asks only the others repairs everything, and destroys the sample on the way: it replaces any unusual word by the usual one, right or wrong,
+# until many sentences are the same. Its self-accuracy rises to the end, and so self-accuracy is no measure of quality: for *true* sentences it is far from 100 %. The editor that also believes the word changes few words, and the right ones; it needs one or two calls; the spread falls by a tenth of a nat, and the sentences become half a nat likelier, against eight.
 #
-# The trained rows say the same. Row 1, the paper's recipe, leaves hardly a broken sentence, and hardly a sentence that differs from the others. Row 3 mends most of what is broken at the cost of half a word and one or two calls a sentence, and leaves true sentences as they are. For long texts and real
-# vocabularies the collapse is slower (the *entropy within* falls first), but it is the same movement: report entropy beside every correction.
+# The trained rows say the same. Row 1, the paper's recipe, leaves hardly a broken sentence, and hardly a sentence that differs from the others. Row 3 mends most of what is broken at the cost of half a word and one or two calls a sentence, and leaves true sentences as they are. The collapse
+# shows in *entropy within* too (2.35 to 2.16), which can be measured on a single long text: report it beside every correction.
 #
-# **And masks alone?** Its authors report that a network trained without random words makes texts *worse* when it corrects them. At visible words its loss never asked it anything, so what it answers there is left to chance. Compare rows 1 and 2: it changes more words
+# **And masks alone?** GIDD's authors report that a network trained without random words makes texts *worse* when it corrects them. At visible words its loss never asked it anything, so what it answers there is left to chance. Compare rows 1 and 2: it changes more words
 # than any other editor, throws away half of the variety, and the sentences are about as broken as before. And look at the harm: of *true* sentences it breaks a good part, which the hybrid network leaves grammatical. (After the shorter training of section 10 the same kind of network repaired more. That
-# is what "left to chance" means.) What random words in training buy is that the question is part of the loss. (There is no perfect row for masks alone: under such noise a broken text is impossible.)
+# is what "left to chance" means.) What random words in training buy is that the question is part of the loss. (There is no perfect row for masks alone: under such noise a broken text is impossible. And the bound printed for this network, 1.743, is below the entropy by less than its ±: an estimate may be, the bound itself may not.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -681,7 +689,7 @@ show(*pictures.sweep(study))
 # %% [markdown]
 # The bound grows with $p_u$ in every seed, as its authors report. The perfect denoisers pay nothing for random words (section 5), so what grows is the *network's* cost: it has more to learn, and these networks had 400 steps.
 # Quality at few calls is another matter. With the perfect denoiser a small share of random words is far better than none: at $p_u = 0.1$ and four calls a third of the broken sentences are left, because a wrong word can be taken back. With trained networks the same share
-# still wins at two to eight calls, and at sixteen it only draws level: there the network's own errors rule. At $p_u = 0.5$ the gain is gone everywhere. Half of what such a network reads are lies.
+# still wins at two to eight calls, and at sixteen it only draws level: there the network's own errors rule. At $p_u = 0.5$ the gain is gone: at $t = 1/2$ half of the page are lies.
 
 # %%
 print("four-step drafts before and after correction, twelve iterations at most, means over the seeds\n")
@@ -689,16 +697,16 @@ print(pictures.corrections(study))
 
 # %% [markdown]
 # The editor that asks only the *others*, the paper's, leaves hardly a broken sentence wherever it was trained with random words, and hardly two different ones: look at *distinct* and *spread*. The perfect network does the same, so this is the method, not the training.
-# The editor that multiplies the word's own evidence back in changes less than one word a sentence, keeps the spread, and with a perfect denoiser repairs most drafts; after 400 steps of training it repairs only some. *Masks alone*: asking the others repairs more than half, and breaks about a fifth
+# The editor that multiplies the word's own evidence back in changes about one word a sentence or less, keeps the spread, and with a perfect denoiser repairs most drafts; after 400 steps of training it repairs only some. *Masks alone*: asking the others repairs more than half, and breaks about a fifth
 # of sentences that were right. First, do no harm.
 #
-# And the weights of section 7, at $p_u = 0.2$. The paper's order, best bound first: dynamic, clamped, none. **Predict** which order a small network shows.
+# And the weights of section 7, at $p_u = 0.2$. The paper's order, best bound first: dynamic, clamped, none (the bound's own weights, "bound" in the table). **Predict** which order a small network shows.
 
 # %%
 print(pictures.weightings(study))
 
 # %% [markdown]
-# Dynamic and relative weights lead in every seed, by far more than the error of one estimate: that part of the paper's order shows even here. Clamped against none is not settled by three seeds: the bound itself is a noisy teacher, and how much it costs changes from seed to seed.
+# Dynamic and relative weights lead in every seed, by far more than the error of one estimate: that part of the paper's order shows even here. Clamped against none is not settled by three seeds: the bound's own weights are a noisy teacher, and how much that costs changes from seed to seed.
 #
 # ## 11 · Exercises
 #
@@ -708,9 +716,10 @@ print(pictures.weightings(study))
 from difflm_core.classroom.exercises.lesson_09 import ex9_1, ex9_2, ex9_3, ex9_4, ex9_5
 
 # %% [markdown]
-# ### Exercise 9.1 · 8 min · difficulty 2/5
+# ### Exercise 9.1 · 8 min · difficulty 2/5 · How much is wrong?
+# *Importance 3/5: how many words a network expects to be wrong, before it has read one.*
 #
-# Of the words that are *visible* at time $t$, which share is wrong? (With $\gamma = 1$. A random word may be the right one by luck.)
+# Of the words that are *visible* at time $t$, which share is wrong? Return it for tensors `t`. (With $\gamma = 1$. A random word may be the right one by luck.)
 
 # %%
 def wrong_share(t, p_u, V):
@@ -730,9 +739,10 @@ for t0 in (0.001, 0.01, 0.1, 0.5):
 # Visible are the masses $\alpha_t = (1-t)/C_t$ and $c_t/C_t$; of the latter $1 - 1/V$ is wrong. $C_t$ cancels. This is what $t_0$ means in self-correction: it tells the network how many wrong words to expect.
 
 # %% [markdown]
-# ### Exercise 9.2 · 12 min · difficulty 3/5
+# ### Exercise 9.2 · 12 min · difficulty 3/5 · The weights
+# *Importance 4/5: with a wrong weight a network still trains, and its bound is none.*
 #
-# The weights $w_t$ on a mask, on a wrong word and on a right word for *any* $\gamma$, with $c_t = B\,(t(1-t))^{\gamma/2}$, $B = 2^\gamma \frac{p_u}{1-p_u}$. Use section 4's table before $\gamma = 1$ was put in.
+# Return the weights $w_t$ on a mask, on a wrong word and on a right word for *any* $\gamma$, with $c_t = B\,(t(1-t))^{\gamma/2}$, $B = 2^\gamma \frac{p_u}{1-p_u}$. Use section 4's table before $\gamma = 1$ was put in.
 
 # %%
 def weights_for(t, p_u, gamma, V):
@@ -751,9 +761,10 @@ ex9_2.run(weights_for)
 # Rate over chance, row by row of the table. With $\gamma = 2$ the wrong word's weight becomes $1/t$: random words then arrive at a rate that stays finite, as masks do. The factor $1/V$ in the last numerator is the one that the authors' code lacked until June 2025.
 
 # %% [markdown]
-# ### Exercise 9.3 · 20 min · difficulty 4/5
+# ### Exercise 9.3 · 20 min · difficulty 4/5 · The plug-in posterior
+# *Importance 5/5: repeat it and you have the sampler.*
 #
-# The heart of the sampler: the plug-in posterior $p_\theta(z_s \mid z_t) \propto q(z_t \mid z_s)\,q_s(z_s \mid x_\theta)$ as probabilities over $V + 1$ symbols. `at_s` and `at_t` hold the three masses (numbers) at the two times.
+# The heart of the sampler: return the plug-in posterior $p_\theta(z_s \mid z_t) \propto q(z_t \mid z_s)\,q_s(z_s \mid x_\theta)$ as probabilities over $V + 1$ symbols. `at_s` and `at_t` hold the three masses (numbers) at the two times.
 
 # %%
 def plug_in(z, p, at_s, at_t):
@@ -775,9 +786,10 @@ ex9_3.run(plug_in)
 # Two factors and a normalisation. `arrives` is a function of $z_s$ for the given $z_t$: a token that stayed must have been $z_t$; one that jumped could have been anything.
 
 # %% [markdown]
-# ### Exercise 9.4 · 15 min · difficulty 3/5
+# ### Exercise 9.4 · 15 min · difficulty 3/5 · One correction
+# *Importance 4/5: all of section 9 is this step, repeated.*
 #
-# One step of self-correction: draw a proposal everywhere at `temperature`; among the proposals that differ from `z`, at `free` positions, write the most probable one in each text. Texts with nothing to change stay.
+# One step of self-correction: draw a proposal everywhere at `temperature`; among the proposals that differ from `z`, at `free` positions, write the most probable one in each text. Texts with nothing to change stay. Return the new texts.
 
 # %%
 from difflm_core.samplers import draw
@@ -799,9 +811,10 @@ ex9_4.run(correct_once)
 # The score is zero where nothing may or need be written, so that the best place is never one of these; `score > 0` keeps a text in which nothing differs. Choosing the place where the network *doubts* the word most would change words for which it knows nothing better.
 
 # %% [markdown]
-# ### Exercise 9.5 · 25 min · difficulty 5/5 · open
+# ### Exercise 9.5 · 25 min · difficulty 5/5 · Eight calls (open)
+# *Importance 5/5: to repair without collapse is the question of this lesson.*
 #
-# Eight network calls for drafting *and* correcting. Break at most half as many sentences as `sample_discrete(T=8)`, without losing variety. The network is the perfect one that says what the others say.
+# Eight network calls for drafting *and* correcting. Break at most half as many sentences as `sample_discrete(T=8)`, without losing variety: at least 90 % of the sentences distinct, and at least 93 % of the *spread* of true ones (section 9). The network is the perfect one that says what the others say.
 
 # %%
 ex9_5 = ex9_5(lying, others, language, sentences=150)
@@ -826,7 +839,7 @@ ex9_5.run(my_sampler)
 # %% [markdown]
 # ## 12 · Scale it up
 #
-# `gidd-lm1b` is lesson 08's LM1B run with hybrid noise, a time input and GIDD's weight decay of 0.02: the same data, network, batches and steps as `mdlm-lm1b`, so that the two bounds can be compared. It needs a GPU, a network, and a copy of LM1B that `datasets` can read.
+# `gidd-lm1b` is lesson 08's LM1B run with hybrid noise, a time input and GIDD's weight decay of 0.02: the same data, network, batches and steps as `mdlm-lm1b`, so that the two bounds can be compared. It needs a GPU, the internet, and a copy of LM1B that `datasets` can read.
 #
 # ```
 # python -m difflm_core.training gidd-lm1b --data.name NAME-OF-YOUR-COPY --task.p-uniform 0.1
@@ -850,7 +863,7 @@ for name, share in head.items():
 #
 # 1. To take a word back a network must have seen wrong words: GIDD mixes random words into the masks, and one formula (KL + Itakura–Saito, weight = rate over chance) gives the bound for any mixture; masks alone are MDLM, uniform noise alone is UDLM.
 # 2. Its perfect denoiser is what the *other* positions say. The posterior counts the visible word twice.
-# 3. Report the unweighted bound, with times that tame its variance; and never believe a correction that comes without its loss of entropy.
+# 3. Report the unweighted bound, with times that tame its variance; and never believe a correction that is reported without its loss of entropy.
 #
 # **Five quick questions**
 #
@@ -867,7 +880,7 @@ for name, share in head.items():
 # </details>
 #
 # <details><summary>4. Why not let a network that was trained on masks alone correct texts?</summary>
-# Its outputs at visible positions were never trained: the loss of lesson 08 is zero there. It may answer sensibly, as ours nearly did, but nothing ensures it.
+# Its outputs at visible positions were never trained: the loss of lesson 08 is zero there. It may answer sensibly, but nothing ensures it: ours broke more than a third of the true sentences that it was given.
 # </details>
 #
 # <details><summary>5. Self-accuracy rose from 50 % to 100 %. Is the text better?</summary>

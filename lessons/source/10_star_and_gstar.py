@@ -47,7 +47,7 @@ print(
 # ## 1 · A mistake that stays
 #
 # We let the model write 200 sentences in $T = 8$ ancestral steps (lesson 08) and look at the first one that breaks a rule. The grid shows it over time, first row on top. Rules of the language: subject, verb and its/their agree in
-# number, the object with its determiner, and the colour comes twice.
+# number, the object with its determiner, the colour comes twice, and the words come in one of three orders ("... with its brown cub" is one, "... dog in brown boots" another).
 #
 # **Predict:** at which row was the sentence lost, and which words would you take back?
 
@@ -93,7 +93,8 @@ show(
 print(f"broken: {1 - good.double().mean().item():.0%} of 200 sentences")
 
 # %% [markdown]
-# Words written in the same step were drawn without seeing each other. Once two of them disagree the sentence cannot be saved: all later rows inherit the conflict.
+# It was lost at $t = 0.50$: "fox" and "den", written in the same step, belong to two different word orders. Words written in the same step are drawn without seeing each other; once two of them disagree all later rows inherit the conflict. So it goes
+# with half of the sentences.
 #
 # ## 2 · What did training fix?
 #
@@ -128,7 +129,7 @@ print(f"broken: {1 - good.double().mean().item():.0%} of 200 sentences")
 #
 # And the limit: $\rho \le 1$ asks for $\sigma \le \frac{1 - \alpha_s}{\alpha_t}$, and $\sigma$ is a probability itself. So $\sigma_{\max} = \min\{1, \frac{1-\alpha_s}{\alpha_t}\}$ (Eq. 7). Star's $1 - \alpha_s$ is always allowed, because $\alpha_t \le 1$.
 #
-# **Predict:** on $T = 16$ steps, draw in your mind Star's $\sigma$ and the bound against $t$. Where do they meet?
+# **Predict:** on $T = 16$ steps, draw in your mind Star's $\sigma$ and the bound $\sigma_{\max}$ against $t$. Where do they meet? (The orange line, ReMDM's *forward-backward* choice, comes in section 7.)
 
 # %%
 from difflm_core.samplers import sigma_max
@@ -166,7 +167,7 @@ print(
 
 # %% [markdown]
 # Star meets the bound in the last step only, where both are 0: nothing may be taken back at the end. (At $t = 1$ nothing is visible, and $\sigma$ does not matter.) The printed line is $\sum_t (1 - \alpha_t)\,\rho_t$, the expected number of times that a position is written:
-# once for MDLM, about $T/6$ times for Star ($T \int t(1-t)\,dt$). More steps mean more second thoughts.
+# once for MDLM, for Star about $T/6$ times when $T$ is large ($T \int t(1-t)\,dt$; half a time more on a grid as coarse as this). More steps mean more second thoughts.
 #
 # ## 3 · The whole family in thirty lines
 #
@@ -311,7 +312,7 @@ print("every place on its own is exactly right after the step:", max(off_place.v
 print("the text as a whole is not, whatever sigma:", min(off_text.values()) > 1e-3)
 
 # %% [markdown]
-# The theorem is about each place, and there it holds to the last digit. About the *text* it says nothing: words drawn in one call are independent of each other, whatever $\sigma$ is. That is MDLM's old error, and a larger $\sigma$ draws more words at once.
+# The theorem is about each place, and there it holds to the last digit of float32. About the *text* it says nothing: words drawn in one call are independent of each other, whatever $\sigma$ is. That is MDLM's old error, and a larger $\sigma$ draws more words at once.
 #
 # But then Star comes back and redraws. Does it make up for it? **Predict:** with a perfect denoiser and many steps, which is nearer to the truth, MDLM or Star?
 
@@ -388,11 +389,11 @@ print("an exact count is nearest to the truth:", off["exact count"][-1] < off["M
 #
 # $$\sum_{k} t_k^2\, e^{-T t_k^2} \;\approx\; T \int_0^\infty t^2 e^{-T t^2}\,dt = \frac{\sqrt\pi}{4}\,\frac{1}{\sqrt T}.$$
 #
-# The whole first part of the walk is forgotten; the mistakes that remain were made in the last $\sqrt T$ steps or so, in which Star still redraws several words at once. The test
+# The whole first part of the walk is forgotten; the mistakes that remain were made in the last $\sqrt T$ steps or so, in which Star now and then still redraws both at once. The test
 # `test_errors_of_parallel_drawing_fall_as_one_over_T_but_as_its_root_for_star` in `tests/test_remasking.py` holds this rate.
 # </details>
 #
-# The grey curve takes back *exactly* $N_s = \lceil (1 - \alpha_s) L \rceil$ places, chosen at random, in place of tossing a coin for each. When $T$ is much larger than $L$, its last $T/L$ steps take back one place each: nothing is drawn together any more, and every redraw repairs something.
+# The grey curve takes back *exactly* $N_s = \lceil (1 - \alpha_s) L \rceil$ places, chosen at random, in place of tossing a coin for each. When $T$ is much larger than $L$, its last $T/L$ steps take back one place each: nothing is drawn together any more. Each of these steps redraws one word given all others (Gibbs sampling), and with a perfect denoiser that never leads away from the truth.
 # Keep this curve in mind: G-Star, below, uses exact counts too, and part of what it gains has nothing to do with a clever choice.
 #
 # ## 5 · A bound that gets worse
@@ -514,7 +515,7 @@ show(
 )
 
 # %% [markdown]
-# With few steps pure Star is clearly *better* than MDLM, at 8 steps by eight or nine points; at 32 steps the two are level, and MDLM's curve is the steeper one: section 4 says who wins in the end. On the right: with few steps the earlier one begins to revise the better, with many it does not matter.
+# With few steps pure Star is clearly *better* than MDLM, at 8 steps by eight or nine points; at 32 steps the two are level, and MDLM's curve is the steeper one: section 4 says who wins in the end. (Equal steps are not equal calls: at 8 steps Star asks the network 7.5 times, MDLM 6.4 times. Section 7 has the picture against calls.) On the right: with few steps the earlier one begins to revise the better, with many it does not matter.
 # There is no peak in the middle and no collapse at $t_{\mathrm{on}} = 1$. The authors' finding that pure Star fails is *not* reproduced here. Why not? A denoiser that is (nearly) perfect makes a usable draft from anything, and twelve words are few: at $T = 32$ Star rewrites about two words per step.
 # On a text of 512 words with $T = 128$ the same $\sigma$ redraws some 80 words at a time around $t = 0.8$, and an imperfect network must work from contexts that its own bad drafts left behind. So we would expect the cost of early
 # remasking to grow with length and with the network's faults; our language has little of either. (That is an argument, not a measurement.)
@@ -535,7 +536,7 @@ show(
 # | `remdm_loop(t_on, t_off, alpha_on)` | any | holds the level at $\alpha_{\mathrm{on}}$ while words are exchanged |
 # | `remdm_conf()` | $\sigma_{\max}$ shared out by softmax(−probability when written) | |
 #
-# Two of them hide something. Star's own *loop* variant looks like a new clock; and `remdm_conf` chooses by confidence. **Predict:** is what `remdm_conf` takes back made up for?
+# Two of them hide something. Star's own *loop* variant, `star_loop()`, seems to have a clock of its own (a rule's clock says which share is masked after each step); and `remdm_conf` chooses by confidence. **Predict:** is what `remdm_conf` takes back made up for?
 
 # %%
 from difflm_core.processes import Linear
@@ -563,12 +564,12 @@ print(
 print("conf does not, its texts are emptier than planned:", masks["conf"][T - 4] > 0.25 + 0.02)
 
 # %% [markdown]
-# `remdm_conf` gives each visible token its own share of $\sigma$ and none to a masked one, so a mask is revealed at MDLM's rate: the equation of section 2 holds no longer, and the text is emptier than $\alpha_s$ says until the last step fills it. A *choice* of what to take back is
+# Star's loop is ReMDM's loop with $\alpha_{\mathrm{on}} = 0.9$. `remdm_conf` gives each visible token its own share of $\sigma$ and none to a masked one, so a mask is revealed at MDLM's rate: the equation of section 2 holds no longer, and the text is emptier than $\alpha_s$ says until the last step fills it. A *choice* of what to take back is
 # no longer independent of what stands there, and no theorem covers it. This will be true of G-Star as well; only its *number* of masks is right, because it is fixed by hand.
 #
 # ### Every sampler of the course, one picture
 #
-# A perfect network separates what a sampler loses from what a network has not learned. So here is every sampler of lessons 02 to 10 with the exact posterior as its network, against the calls that it really makes. A broken sentence has
+# A perfect network separates what a sampler loses from what a network has not learned. So here is every sampler of lessons 02 to 10 with a perfect network, each with the one that its noise asks for (lesson 09, section 5), against the calls that it really makes. A broken sentence has
 # probability 0 in the language, so the share of broken ones is also a lower bound on the total variation between what the sampler writes and the language.
 #
 # **Predict** for the right picture: which noise needs the fewest calls, masks, random words (lesson 07) or Gaussian noise on vectors (lesson 02)?
@@ -581,18 +582,18 @@ show(*every_sampler(every))
 print("At T = 8 steps:\n" + price_in_variety(every))
 
 # %% [markdown]
-# Left: all roads on masks begin at the same place, since the first call sees nothing and words drawn together cannot agree. Revising helps at few calls (exact count, Star), and costs at many, where a finished sentence is taken apart again. Choosing the most confident words
+# Left: with two calls nearly every sentence is broken on every road, since the first call sees nothing and words drawn together cannot agree. Revising helps at few calls (exact count, Star), and costs at many, where a finished sentence is taken apart again. Choosing the most confident words
 # breaks least, and pays with variety: its sentences are about 6 nats likelier than true ones, and the entropy falls.
 #
-# Right: **masks are the worst noise for few calls**, and the other kinds lose nothing in variety at 8 steps or more. At 8 calls two masked sentences in five are broken, of those from random words on the cosine schedule or from Gaussian noise one or two in a hundred. The reason is the one of this lesson:
+# Right: **masks are the worst noise for few calls**, and the other kinds lose next to nothing in variety at 8 steps. With masks 45 % of the sentences are broken at 6.4 calls (8 steps) and 22 % at 8.6; of those from random words on the cosine schedule or from Gaussian noise it is one or two in a hundred at 8 calls. The reason is the one of this lesson:
 # with masks a word is decided once, in one step, blind to those decided with it. A random word or a vector is decided little by little; every step sees a hint of every word, and can still change it.
 #
-# So why did masks win? Because this network is perfect, and a trained one is not. Lessons 02 and 09 train networks on vectors and on random words at equal cost, and the masked network learns fastest (in lesson 07 only with the auxiliary loss, which helps no other noise): it need not find out first which words are noise. What an ideal sampler could do with fewer calls is the reason
+# So why did masks win? Because this network is perfect, and a trained one is not. Lessons 02 and 09 train networks on vectors and on random words at equal cost, and the masked network learns fastest (in lesson 07 only with the added cross-entropy, which in the paper's form harms the other noises): it need not find out first which words are noise. What an ideal sampler could do with fewer calls is the reason
 # why such noise keeps coming back.
 #
 # ## 8 · Which words? An error predictor
 #
-# So far coins decide. But some words of a draft are mistakes and others are not. **G-Star** trains a second network $g_\phi$ to tell them apart. Its lessons are free:
+# So far coins decide. But some words of a draft are mistakes and others are not. **G-Star** trains a second network $g_\phi$ to tell them apart. Its training data cost nothing:
 #
 # 1. take a clean text $x$, a random $t$, and mask it: $z_t$;
 # 2. let the *frozen* denoiser fill all masks in one step: a draft $\hat x$, with the mistakes of parallel drawing in it;
@@ -664,7 +665,7 @@ print(
 )
 
 # %% [markdown]
-# (AUROC: the probability that a wrong word gets a larger score than a right one.) The second row costs nothing: the probability with which the denoiser wrote the word. And it *wins*. Is the error predictor useless?
+# (AUROC: the probability that a wrong word gets a larger score than a right one. With a word flagged where its score says "more likely wrong than right": *precision* is the share of flagged words that are wrong, *recall* the share of wrong words that are flagged.) The second row costs nothing: the probability with which the denoiser wrote the word. And it *wins*. Is the error predictor useless?
 #
 # **It cannot win this contest, and that is a theorem.** Given $z_t$, the draft is drawn without a look at $x$: the word at a place and the true word there are two independent draws from (nearly) the same distribution. So
 #
@@ -865,6 +866,8 @@ show(
 )
 
 # %% [markdown]
+# Star's coins take back "horses" and "hop", which fitted, as readily as "goat", which did not. And G-Star's count is as blind as the coins: its first draft, "that great brown dog hops around this rabbit with its brown cub", breaks no rule, and five words must go all the same.
+#
 # ### What each rule would take back
 #
 # One draft, four rules. A rule's number is the probability that a word is hidden after the step: for a word that was visible it is $\sigma$, for one just drafted $1 - \rho$; for G-Star it is how often the word is among the $N_s$ chosen. Above them stands how likely each word is wrong, and here not in the predictor's opinion but exactly: by Bayes' rule,
@@ -967,7 +970,7 @@ for sampler in (
     )
 
 # %% [markdown]
-# With the same budget G-Star writes more grammatical sentences than MDLM, Star+ and the random control, although it has fewer steps than they have. About half of its lead over MDLM is the random control's too, so it is the exact count's; the rest is the predictor's.
+# With the same budget G-Star writes more grammatical sentences than MDLM, Star+ and the random control, although it has fewer steps than they have. Not quite half of its lead over MDLM, 9 points of 20, the random control has too: 6 by revising at all (Star+), 3 or 4 by the exact count. The rest is the predictor's.
 # Its price in diversity is there but small. *Confidence* reaches as many grammatical sentences, and pays with several nats: it does not correct mistakes, it replaces rare words by usual ones. On the left alone it would be as good as any.
 #
 # Now read the horizontal axis. A budget is the worst case; what is plotted is what the sentences *really* cost, and MDLM skips the calls in which it has nothing to write. At seven or eight actual calls G-Star is ahead of MDLM by about ten points, and the random control hardly at all; at ten calls the lines of MDLM and G-Star have met; and the black diamond, one word per call, stands above
@@ -975,7 +978,7 @@ for sampler in (
 #
 # ### The control that is missing
 #
-# MDLM's ancestral sampler tosses coins: in some calls it writes four words, in others none. We gave the exact count to the revising samplers. Give it to the plain one: fix *how many* words each call writes, in a random order, revise nothing. And since the first words decide most, let them come one at a time.
+# MDLM's ancestral sampler tosses coins: in some steps it writes four words, in others none. We gave the exact count to the revising samplers. Give it to the plain one: fix *how many* words each call writes, in a random order, revise nothing. And since the first words decide most, let them come one at a time.
 # **Predict:** 8 calls that write 1, 1, 1, 1, 2, 2, 2, 2 words. Better or worse than G-Star's 8 calls?
 
 
@@ -1036,13 +1039,13 @@ print(
 
 # %% [markdown]
 # A sampler that never revises anything, with no second network, no loss of diversity and the same eight calls, is *better* than everything that the picture above shows at that cost. What looked like the value of revising was to a good part the weakness of the baseline: coins that write several words at once when nothing is known yet.
-# (Which order of counts is right is no detail: turned round, the plan loses its whole advantage.)
+# (Which order of counts is right is no detail: turned round, the plan falls behind G-Star.)
 #
 # What, then, is revising good for? Three honest answers from the tables of this lesson:
 #
 # - when a draft **exists already** and is bad: section 8's four words repaired most of the broken ones;
 # - as **one proof-reading at the end** of a well-planned draft (fifth row): with a shorter plan it does about as well as planning alone, or a little better, at a small price in diversity;
-# - when the **network** itself makes mistakes (last rows): one word per call is the best that writing can do; only reading again goes further.
+# - when the **network** itself makes mistakes (last rows): one word per call is the best that writing can do; reading again goes a little further.
 #
 # Whether this carries over to long texts and large networks, our twelve words cannot say. But ask of every table of a new sampler what its baseline was allowed to do. (ReMDM's table, for one, compares with MDLM's coins and with two correctors.)
 #
@@ -1083,8 +1086,8 @@ print(
 
 # %% [markdown]
 # On our two-layer trunk a head alone does not help: it flags next to nothing (recall), and repairs no more than chance, although its AUROC looks respectable. Training the last block does most of the job, training everything a little more. The paper's headline setting is a head on the frozen trunk of a much larger network:
-# there the last layers hold far more than the next word. So this is a limit of size, not a refutation. The last line of the table is the detector that a sampler would like to have: ask the denoiser again about every word, given all others. It repairs best,
-# costs 12 calls each time, and is biased towards the usual as confidence is (a rare word is doubtful, whoever asks); the predictor is a cheap imitation of it.
+# there the last layers may hold what a head needs. So take this for a limit of our size, not for a refutation. The last line of the table is the detector that a sampler would like to have: ask the denoiser again about every word, given all others. It repairs best,
+# costs 12 calls each time, and is biased towards the usual as confidence is (its sentences are 2 nats likelier than true ones, as confidence's are: a rare word is doubtful, whoever asks); the predictor is a cheap imitation of it.
 #
 # ## 12 · What goes wrong
 #
@@ -1145,7 +1148,7 @@ print("G-Star at 8 calls has not:", spread(drawn[list(cases)[2]].tokens) > 0.9 *
 # - **Equal steps are not equal cost.** The second row may use more calls than the first (first column). Compare the first with the third.
 # - **Revising too early.** From $t = 1$ on every step costs two calls, so the same budget is only four steps; the first of them score drafts that are nearly all taken back anyway.
 # - **Greedy confidence collapses.** Its sentences look flawless. Read five of them: the same words again and again. A judge who looks at grammar (or at generative perplexity) alone calls it the best sampler of this lesson. It is the trap of lesson 08's `confidence` once more.
-# - **Drifting.** With more steps a guided sampler goes on exchanging words for what its guide likes: in the right picture of section 11 the gap grows with the budget, slowly for G-Star, fast for confidence. More calls are not simply better.
+# - **Drifting.** With more steps a guided sampler goes on exchanging words for what its guide likes: in the right picture of section 11 the gap grows with the budget, from 0.5 to 0.8 nats for G-Star and from 4.3 to 6.4 for confidence. More calls are not simply better.
 #
 # ## 13 · Exercises
 #
@@ -1217,7 +1220,7 @@ print(f"{T} star steps: {language.grammatical(z).double().mean().item():.0%} of 
 
 # %% [markdown]
 # ### Exercise 10.3 · 12 min · difficulty 3/5 · Which ones go
-# *Importance 5/5: exact counts and a fair draw. Half of G-Star's gain is the count.*
+# *Importance 5/5: exact counts and a fair draw. The count alone is part of G-Star's gain.*
 #
 # `score` is $(B, L)$, larger for likelier mistakes; `free` is True where a word may be changed (no prompt). Return a boolean $(B, L)$ that is True at exactly $\lceil s \cdot \text{(free places of the row)} \rceil$ free places per row, drawn without replacement in proportion to
 # $\exp(\text{score}/\text{temperature})$. (Gumbel noise: $-\log(-\log u)$ with $u$ uniform. Do not use the package's `gumbel_top_k`.)
@@ -1367,7 +1370,9 @@ rule = gstar(predictor, 0.3)
 print("calls of G-Star at t_on = 0.3:", ", ".join(f"T = {T}: {calls_needed(rule, T)}" for T in (16, 64, 128, 512)))
 
 # %% [markdown]
-# Numbers to expect from ReMDM, whose paper is explicit about its setting (OpenWebText, 1,024 tokens, top-p 0.9, 5,000 samples; MAUVE / generative perplexity / entropy): at 1,024 steps MDLM 0.042 / 51.3 / 5.46, forward-backward 0.133 / 33.8 / 5.35, ReMDM 0.403 / 28.6 / 5.38, data 1.00 / 14.8 / 5.44. At 128 steps ReMDM
+# One or two per cent of the 27 hours that the denoiser itself costs (lesson 08, section 15).
+#
+# Numbers to expect from ReMDM, whose paper is explicit about its setting (OpenWebText, 1,024 tokens, top-p 0.9, 5,000 samples; MAUVE, which is 1 where samples cannot be told from real text / generative perplexity / entropy): at 1,024 steps MDLM 0.042 / 51.3 / 5.46, forward-backward 0.133 / 33.8 / 5.35, ReMDM 0.403 / 28.6 / 5.38, data 1.00 / 14.8 / 5.44. At 128 steps ReMDM
 # stands at 0.057, hardly above MDLM's 0.015: unguided remasking needs many steps. Note the entropy beside each figure.
 #
 # ## 15 · What to remember

@@ -90,7 +90,7 @@ def write_in_turns(denoiser, z, where, sizes, generator):
 
 
 HINTS = [
-    "ancestral(8) tosses coins: in some calls it writes four words, in others none. Write the loop yourself and plan"
+    "ancestral(8) tosses coins: in some steps it writes four words, in others none. Write the loop yourself and plan"
     " how many words each call writes, in a random order. Early words decide most: let them come one at a time.",
     "A guided step costs two calls, and at the beginning most of what it finds is thrown away anyway. When is one look"
     " of the predictor worth two drafts?",
