@@ -31,6 +31,7 @@ STYLE = {
     "font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "legend.fontsize": 10,
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#444444",
     "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e4e4e4", "axes.axisbelow": True, "legend.frameon": False,
+    "legend.handlelength": 3.2,
     "lines.linewidth": 2.0, "lines.markersize": 5, "xtick.labelsize": 10, "ytick.labelsize": 10,
     "axes.prop_cycle": mpl.cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY]),
 }  # fmt: skip

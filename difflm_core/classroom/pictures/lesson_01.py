@@ -302,7 +302,8 @@ def steps(study: dict) -> Picture:
 def step_table(study: dict) -> str:
     """Distance to true samples (sliced) against calls, mean ± sd over seeds."""
     calls = study["settings"]["calls"]
-    lines = [f"{'denoiser':10s}{'schedule':10s}{'sampler':11s}" + "".join(f"{f'{c} calls':>17s}" for c in calls)]
+    lines = ["distance to true samples, mean ± sd over seeds"]
+    lines += [f"{'denoiser':10s}{'schedule':10s}{'sampler':11s}" + "".join(f"{f'{c} calls':>17s}" for c in calls)]
     for label, who in (("best", {"kind": "exact"}), ("trained", {"loss": "simple"})):
         for schedule in SCHEDULE:
             for eta, name in ((0.0, "DDIM"), (1.0, "ancestral")):
@@ -315,7 +316,8 @@ def step_table(study: dict) -> str:
 
 def variances(study: dict) -> str:
     """The bound (T of the study) with each variance: best denoiser, and a network with a learned one."""
-    lines = [f"{'denoiser':20s}{'schedule':10s}{'beta-tilde':>18s}{'beta':>18s}{'learned (or best)':>20s}"]
+    lines = ["nats per coordinate above the best, mean ± sd over seeds"]
+    lines += [f"{'denoiser':20s}{'schedule':10s}{'beta-tilde':>18s}{'beta':>18s}{'learned (or best)':>20s}"]
     for label, who, last in (("best", {"kind": "exact"}, "best"), ("trained, hybrid", {"loss": "hybrid"}, "learned")):
         for schedule in SCHEDULE:
             runs = select(study, schedule=schedule, **who)

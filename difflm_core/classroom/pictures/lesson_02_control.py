@@ -33,7 +33,7 @@ def control(study: dict) -> Picture:
         ax.set(xlabel="λ (weight of fluency)", title=f"wanted: {label}", ylim=(0, 102))
         ax.set_xticks(range(len(order)), names)
     axes[0][0].set_ylabel("sentences, %")
-    axes[0][-1].legend(loc="lower right")
+    axes[0][-1].legend(loc="center left")
     alt = "Shares of sentences over lambda, from no guidance to lambda 0. " + "; ".join(said) + "."
     caption = f"Grey: how many true sentences have the label. Bands: three models. {again(study)}"
     return fig, alt, caption

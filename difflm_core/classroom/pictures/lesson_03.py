@@ -44,7 +44,7 @@ def the_word(states: Float[Tensor, "B D"], number: Int[Tensor, "B"]) -> Picture:
         ylabel="longest axis within a number",
         yticks=[],
     )
-    ax.legend(loc="center")
+    ax.legend(loc="center", bbox_to_anchor=(0.28, 0.5))
     alt = f"Left: the embedding of 'the' is a single point. Right: its states in {len(seen)} sentences, two clouds by"
     alt += f" the number of the subject; a line between them is right for {right:.0%}."
     return fig, alt, f"A line fitted on other sentences tells one from many for {right:.0%} of these."

@@ -100,6 +100,8 @@ def of_noise(study: dict) -> str:
     for share in shares:
         left = over_seeds(rows_of(study, "codes", share=share), relative_area)
         lines.append(f"  {share:.0%} swapped: AuBLEU is {mean_range(left, 3)} of the clean BLEU")
+        between = over_seeds(rows_of(study, "codes", share=share), lambda r: r["between"]["grammatical"])
+        lines.append(f"  {share:.0%} swapped: {mean_range(between, 3)} of the texts written half-way are grammatical")
     raw, denoised = (
         over_seeds(rows, lambda r: r["aubleu_over_1_minus_alpha"])
         for rows in (rows_of(study, "codes"), rows_of(study, "plan", by="noise"))

@@ -75,7 +75,8 @@ def correction_row(start: str, found: list[dict], editor: str) -> str:
     spread = f"{mean('before', 'spread'):.2f} -> {mean(editor, 'spread'):.2f}"
     accuracy = f"{100 * mean(editor, 'self_accuracy_before'):.0f} -> {100 * mean(editor, 'self_accuracy_after'):.0f}"
     return (
-        f"{start}  {editor:16s}{broken_:>16s}{accuracy:>17s}{mean(editor, 'changes'):9.2f}"
+        f"{start}  {editor.replace('own token', 'the word'):16s}{broken_:>16s}{accuracy:>17s}"
+        f"{mean(editor, 'changes'):9.2f}"
         f"{mean(editor, 'network_calls'):7.1f}{spread:>15s}{distinct:>14s}{100 * mean(editor, 'true_broken'):20.1f}"
     )
 

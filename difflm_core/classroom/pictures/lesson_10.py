@@ -11,9 +11,9 @@ MASKS = {
     "remdm cap 0.04": ("ReMDM cap", SKY, "o-"),
     "star+ 0.3": ("Star+ 0.3", PURPLE, "o--"),
     "star": ("Star", PURPLE, "o-"),
-    "exact count 1.0": ("exact count", GREEN, "s-"),
+    "exact count 1.0": ("exact count", GREY, "s-"),
     "confidence": ("most confident first", ORANGE, "D:"),
-    "blocks of 4": ("blocks of 4", GREY, "o--"),
+    "blocks of 4": ("blocks of 4", BLACK, "o--"),
 }
 NOISES = {
     "ancestral": ("masks", BLUE, "o-"),

@@ -86,7 +86,8 @@ def block_sizes(study: dict) -> Picture:
     for ax, at in ((left, sizes), (right, timed)):
         ax.set_xticks(at, at)
         ax.minorticks_off()
-        ax.legend(fontsize=9)
+    left.legend(fontsize=9)
+    right.legend(fontsize=9, ncols=2, handlelength=3, loc="center left", bbox_to_anchor=(0.0, 0.7))
     said = ", ".join(f"{n}: {figure.mean():.4f}" for n, figure in zip(sizes, drawn))
     one = {n: chosen(study, table="cost", block=n, a_call=1) for n in timed}
     kept, whole = ({n: 1000 * over_seeds(one[n], key).mean() for n in timed} for key in ("with_cache", "without_cache"))
@@ -127,7 +128,7 @@ def decoding_rules(study: dict) -> Picture:
 def renoising(study: dict) -> Picture:
     """Masks against random words as the noise that is renewed, at limits on the calls; early stops on the right."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9))
-    said, bounds = [], values(study, "setting", rule="renoising")
+    said, ended, bounds = [], [], values(study, "setting", rule="renoising")
     for noise, (colour, mark) in NOISES.items():
         for nats, dashes in zip(bounds, (":", "--", "-")):
             steps = values(study, "steps", rule="renoising", noise=noise)
@@ -141,17 +142,20 @@ def renoising(study: dict) -> Picture:
         good = [100 * over_seeds(r, "grammatical") for r in rows]
         band(right, calls, good, mark + "-", colour, noise)
         for c, g, stop in zip(calls, good, stops):
-            if noise == "random words":
-                right.annotate(f"{stop:g}", (c, g.mean()), xytext=(3, -14), textcoords="offset points", fontsize=9)
+            ended.append(f"{noise}, {stop:g} nats: {g.mean():.0f} % at {c:.1f}")
+            if noise == "random words" or stop == stops[-1]:
+                beside = (14 if stop in stops[1:2] else 0, -15)  # two limits can end together
+                right.annotate(f"{stop:g}", (c, g.mean()), xytext=beside, textcoords="offset points", fontsize=9)
     left.set(xscale="log", xlabel="most network calls", ylabel="grammatical, %", title="A perfect network, two noises")
     left.set(ylim=(-3, 103))
     left.set_xticks(steps, steps)
     left.minorticks_off()
-    left.legend(fontsize=8, ncols=2, loc="lower right")
+    left.legend(fontsize=8, handlelength=3.5, loc="lower right")
     right.set(xlabel="network calls a sentence", ylabel="grammatical, %", title="Stopping when little is left (nats)")
     right.set(ylim=(-3, 103))
     right.legend()
-    alt = f"Left, grammatical sentences in per cent at limits of {steps} calls. {'; '.join(said)}. Right: early stops."
+    alt = f"Left, grammatical sentences in per cent at limits of {steps} calls. {'; '.join(said)}. "
+    alt += f"Right, stopped early, by mean calls. {'; '.join(ended)}."
     settings, seeds = study["settings"], len({run["seed"] for run in study["runs"]})
     return fig, alt, f"{settings['renoised']} sentences for each of {seeds} seeds, mean and range. {again(study)}"
 

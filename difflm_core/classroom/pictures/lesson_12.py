@@ -1,12 +1,16 @@
-"""The table and the pictures of lesson 12: the stored study scoreboard, all methods beside each other."""
+"""The tables and the pictures of lesson 12: the stored studies scoreboard and text_scoreboard, all methods beside each
+other.
+"""
 
+from itertools import combinations
 from statistics import mean
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from difflm_core.classroom.pictures.lesson_06 import filled
 from difflm_core.classroom.pictures.lesson_08 import Picture, again
-from difflm_core.classroom.plots import METHOD_COLOUR, ON_VECTORS
+from difflm_core.classroom.plots import BLACK, BLUE, METHOD_COLOUR, ON_VECTORS, ORANGE, label_lines, style_of
 
 # (method, sampler) in the study: (name in pictures, colour of which method, dashes, marker)
 WRITERS = {
@@ -146,3 +150,249 @@ def draw(ax: Axes, points: list[dict], against: str, name: str, colour: str, das
     ax.fill_between(
         x, [100 * p["least"] for p in points], [100 * p["largest"] for p in points], color=colour, alpha=0.15, lw=0
     )
+
+
+# the trick of section 1
+
+
+def temperatures(rows: dict[float, dict], true: dict) -> Picture:
+    """Samples of one network at several temperatures {tau: figures}: what improves on the left, what it costs on the
+    right, and both against each other.
+    """
+    taus = sorted(rows)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
+    for key, label, colour in (("grammatical", "grammatical", BLUE), ("coverage", "coverage", ORANGE)):
+        left.plot(taus, [100 * rows[tau][key] for tau in taus], "o-", color=colour, label=label)
+    left.axhline(100 * true["coverage"], color=BLACK, ls=":")
+    left.text(min(taus), 100 * true["coverage"] + 2, "coverage of true sentences", fontsize=9)
+    left.set(xlabel="temperature", ylabel="%", ylim=(-3, 105), title="What the samples show")
+    left.invert_xaxis()
+    label_lines(left)
+    right.plot(taus, [rows[tau]["excess"] for tau in taus], "o-", color=BLUE)
+    right.set(xlabel="temperature", ylabel="nats per word above the language", title="What true sentences cost it")
+    right.set_yscale("log")
+    right.yaxis.set_major_formatter("{x:g}")
+    right.invert_xaxis()
+    said = "; ".join(
+        f"{tau:g}: {100 * rows[tau]['grammatical']:.0f} % grammatical, coverage {100 * rows[tau]['coverage']:.0f} %, "
+        f"{rows[tau]['excess']:.3f} nats above"
+        for tau in reversed(taus)
+    )
+    return fig, f"Against temperature, {said}. True sentences cover {100 * true['coverage']:.0f} %.", ""
+
+
+# training beside each other
+
+
+def learning(histories: dict[str, list[dict]], step_flops: dict[str, float], entropy: float) -> Picture:
+    """Nats per word against FLOPs spent, for methods {name of METHOD_COLOUR: history of a run}."""
+    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    for name, history in histories.items():
+        spent = [row["step"] * step_flops[name] for row in history]
+        ax.plot(spent, [row["bound"] for row in history], label=name.upper(), **style_of(name))
+    last = max(row["step"] * step_flops[name] for name, history in histories.items() for row in history)
+    ax.plot([0, last], [entropy, entropy], label="exact entropy", **style_of("exact"))
+    ax.set(xlabel="FLOPs of training", ylabel="nats per word", title="Equal FLOPs, the same sentences")
+    label_lines(ax)
+    said = "; ".join(
+        f"{name.upper()} {history[0]['bound']:.2f} to {history[-1]['bound']:.3f} in {history[-1]['step']} steps"
+        for name, history in histories.items()
+    )
+    return fig, f"Nats per word against FLOPs: {said}. The entropy is {entropy:.3f}.", ""
+
+
+# the scoreboard: other axes
+
+
+def coverage_beside_grammar(study: dict) -> Picture:
+    """Each way to write as a path from few calls to many: how many of the language's word pairs it covers, and how
+    many of its sentences are right.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(10.5, 5.6), sharex=True, sharey=True)
+    true, said = rows_of(study, "true"), []
+    right = 100 * mean(row["coverage"] for row in true)
+    for writer, (name, method, dashes, marker) in WRITERS.items():
+        points = frontier(study, *writer)
+        x, y = ([100 * p[key] for p in points] for key in ("coverage", "grammatical"))
+        ax = axes[int(method in ON_VECTORS)]
+        ax.plot(x, y, color=METHOD_COLOUR[method], ls=dashes, marker=marker, ms=4, label=name)
+        ax.plot(x[-1:], y[-1:], marker=marker, ms=9, color=METHOD_COLOUR[method])
+        said.append(f"{name}: {y[-1]:.0f} % with coverage {x[-1]:.0f} %")
+    for ax, title in zip(axes, ("On symbols", "On vectors")):
+        ax.axvline(right, color=BLACK, ls=":")
+        ax.plot([right], [100], "*", color=BLACK, ms=14)
+        ax.set(xlabel="coverage of word pairs, %", title=title, ylim=(-3, 105))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9, handlelength=3)
+    axes[0].set_ylabel("grammatical sentences, %")
+    truth = f"True sentences: 100 % with coverage {right:.0f} %."
+    alt = f"Grammar against coverage, at most calls. {'; '.join(said)}. {truth}"
+    return fig, alt, f"Star: true sentences. Large marks: most calls. {again(study)}"
+
+
+def all_points(study: dict) -> list[dict]:
+    """Every way to write at every number of calls: the figures of `frontier`, and "name"."""
+    return [{"name": name} | p for writer, (name, *_) in WRITERS.items() for p in frontier(study, *writer)]
+
+
+def undominated(points: list[dict], cost: str, gains: tuple[str, ...] = ("grammatical",)) -> list[dict]:
+    """The points that no other beats: none costs no more, is no worse in all gains, and better in one of them."""
+
+    def beats(a: dict, b: dict) -> bool:
+        no_worse = a[cost] <= b[cost] and all(a[key] >= b[key] for key in gains)
+        return no_worse and (a[cost] < b[cost] or any(a[key] > b[key] for key in gains))
+
+    return sorted((p for p in points if not any(beats(q, p) for q in points)), key=lambda p: p[cost])
+
+
+def choices(study: dict, cost: str, least_coverage: float = 0.0) -> str:
+    """What a reasonable person could take: the frontier of cost and grammar, of all ways together, among those that
+    cover at least so much.
+    """
+    kept = [p for p in all_points(study) if p["coverage"] >= least_coverage]
+    head = f"{'':17s}{'calls':>8s}{'s / 1,000 tokens':>18s}{'grammatical %':>15s}{'coverage %':>12s}"
+    lines = [
+        f"{p['name']:17s}{p['network_calls']:8.1f}{p['seconds']:18.3f}{100 * p['grammatical']:15.1f}"
+        f"{100 * p['coverage']:12.1f}"
+        for p in undominated(kept, cost)
+    ]
+    return "\n".join([head, *lines])
+
+
+# bounds and texts
+
+
+def bounded(study: dict) -> dict[str, dict]:
+    """Methods with a bound {method: nats above exact -log p, and the grammatical share where its own sampler writes
+    most carefully}, lists over seeds.
+    """
+    exact, found = rows_of(study, "true")[0]["exact"], {}
+    for (method, sampler), (name, colour, *_) in WRITERS.items():
+        rows = rows_of(study, "method", method=method)
+        if rows[0]["bound"] is None or sampler in ("remdm", "star", "one by one"):
+            continue
+        written = [rows_of(study, "texts", method=method, sampler=sampler, seed=row["seed"]) for row in rows]
+        most = [max(texts, key=lambda row: row["network_calls"]) for texts in written]
+        found[method] = {
+            "name": name,
+            "colour": METHOD_COLOUR[colour],
+            "above": [row["bound"] - exact for row in rows],
+            "grammatical": [row["grammatical"] for row in most],
+        }
+    return found
+
+
+def bounds_and_texts(study: dict) -> Picture:
+    """The bound's distance from the truth against the share of right sentences, a dot a seed."""
+    fig, ax = plt.subplots(figsize=(7.2, 3.8))
+    found = bounded(study)
+    for method, row in found.items():
+        marker = "s" if method in ON_VECTORS else "o"
+        ax.plot(row["above"], [100 * share for share in row["grammatical"]], marker, color=row["colour"], alpha=0.7,
+                fillstyle="none" if method in ("d3pm_uniform", "ar") else "full")  # fmt: skip
+        ax.annotate(
+            row["name"],
+            (max(row["above"]), 100 * mean(row["grammatical"])),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+        )
+    ax.set(xscale="log", xlabel="nats per word above exact -log p", ylabel="grammatical sentences, %", ylim=(-3, 105))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.margins(x=0.2)
+    said = "; ".join(
+        f"{row['name']} {mean(row['above']):.3f} nats above, {100 * mean(row['grammatical']):.0f} %"
+        for row in found.values()
+    )
+    alt = f"Methods with a bound, at their most calls: {said}."
+    return fig, alt, f"Dots: seeds. To the left and up is better. {again(study)}"
+
+
+def agreement(study: dict) -> str:
+    """Pairs of methods in which the smaller bound also writes more right sentences, and the pairs in which not."""
+    pairs = list(combinations(bounded(study).values(), 2))
+    against = []
+    for a, b in pairs:
+        better, worse = (a, b) if mean(a["above"]) < mean(b["above"]) else (b, a)
+        if mean(better["grammatical"]) < mean(worse["grammatical"]):
+            against.append(
+                f"  {better['name']} has the smaller bound ({mean(better['above']):+.3f} nats against "
+                f"{mean(worse['above']):+.3f}), {worse['name']} writes more right sentences "
+                f"({100 * mean(worse['grammatical']):.1f} % against {100 * mean(better['grammatical']):.1f} %)"
+            )
+    return "\n".join(
+        [f"the smaller bound writes better in {len(pairs) - len(against)} of {len(pairs)} pairs", *against]
+    )
+
+
+# real text: the study text_scoreboard
+
+TEXT_SYSTEM = {
+    "ar-sentences": "AR",
+    "d3pm-uniform-sentences": "D3PM uniform",
+    "d3pm-sentences": "D3PM absorbing",
+    "mdlm-sentences": "MDLM",
+    "mdlm-sentences + star": "MDLM + Star+",
+    "gidd-sentences": "GIDD",
+    "block-sentences": "blocks of 4",
+    "diffusion-lm-sentences": "Diffusion-LM",
+    "ld4lg-wikipedia": "LD4LG",
+    "planner-wikipedia": "PLANNER",
+    "tencdm-wikipedia": "TEncDM",
+    "cosmos-wikipedia": "COSMOS",
+    "human": "human texts",
+    "shuffled words": "human, shuffled",
+}
+TEXT_COLUMNS = {
+    "parameters": lambda row: f"{row['parameters'] / 1e6:.2f} M",
+    "bound": lambda row: "none" if row["bound"] is None else f"{row['bound']:.3f}",
+    "judge ppl": lambda row: f"{row['perplexity']:.0f}",
+    "entropy": lambda row: f"{row['entropy']:.2f}",
+    "distinct-2": lambda row: f"{row['distinct_2']:.3f}",
+    "diversity": lambda row: f"{row['diversity']:.3f}",
+    "MAUVE": lambda row: f"{row['mauve']:.3f}",
+    "memorised": lambda row: f"{row['memorised']:.3f}",
+    "words": lambda row: f"{row['words']:.0f}",
+    "calls": lambda row: f"{row['network_calls']:.0f}",
+    "s / 1,000 tokens": lambda row: f"{row['seconds_per_1000_tokens']:.2f}",
+}
+
+
+def real_text(study: dict) -> str:
+    """One line a system and number of calls, means over the seeds: bound, judge, variety, copies, costs; and why a
+    bound is missing. Systems that the study does not have are left out.
+    """
+    lines = [f"{'':16s}" + "".join(f"{head:>{wide(head)}s}" for head in TEXT_COLUMNS)]
+    for system, name in TEXT_SYSTEM.items():
+        for rows in by_calls(study, system):
+            row = averaged(rows)
+            cells = (filled(cell, row).rjust(wide(head)) for head, cell in TEXT_COLUMNS.items())
+            lines.append(f"{name:16s}" + "".join(cells))
+    reasons = {row["system"]: row["no_bound"] for row in study["runs"] if row.get("no_bound")}
+    said = [f"none: {TEXT_SYSTEM.get(system, system)}: {why}" for system, why in reasons.items()]
+    judges = {row["judge"] for row in study["runs"] if row.get("judge")}
+    told = [f"judge: {', '.join(sorted(judges))}"] if judges else []
+    return "\n".join([*lines, "", *said, *told, again(study)])
+
+
+def wide(head: str) -> int:
+    return max(10, len(head) + 2)
+
+
+def by_calls(study: dict, system: str) -> list[list[dict]]:
+    """The rows of a system (one a seed), for each number of calls that the study gave it."""
+    rows = [row for row in study["runs"] if row["system"] == system]
+    budgets = sorted({row.get("calls") for row in rows}, key=lambda calls: calls or 0)
+    return [[row for row in rows if row.get("calls") == calls] for calls in budgets]
+
+
+def averaged(rows: list[dict]) -> dict:
+    """Means over the seeds of what is a number in all of them; the rest from the first."""
+    return {
+        key: mean(row[key] for row in rows) if all(number(row.get(key)) for row in rows) else value
+        for key, value in rows[0].items()
+    }
+
+
+def number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
