@@ -62,8 +62,8 @@ def word_map(embedding: Float[Tensor, "V D"], language) -> Picture:
     like, unlike = neighbours(embedding, language)
     alt = (
         f"Scatter plot of the words on two principal axes of all {len(embedding)} embeddings, which hold {share:.0%} of"
-        f" the variance. Words of one part of speech lie near each other. Over all axes {like:.0%} of the words have a word of their own"
-        f" part of speech as nearest neighbour; by chance it would be {unlike:.0%}."
+        f" the variance. Words of one part of speech lie near each other. Over all axes {like:.0%} of the words have a"
+        f" word of their own part of speech as nearest neighbour; by chance it would be {unlike:.0%}."
     )
     caption = f"{like:.0%} of the words have their nearest neighbour in their own class (by chance {unlike:.0%})."
     return fig, alt, caption
