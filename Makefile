@@ -12,7 +12,7 @@ help:
 	@echo "make lab      set up, then open JupyterLab in lessons/   (ARGS=--no-browser prints the address only)"
 	@echo "make test     set up, then run all tests                 (ARGS=\"lint core\" runs only these stages)"
 	@echo "make lint     ruff            make lessons  build the notebooks from lessons/source"
-	@echo "make figures  all pictures    make results  run the stored studies     make bench  benchmarks"
+	@echo "make figures  all pictures    make results  list the stored studies (ARGS=NAME runs one)     make bench  benchmarks"
 	@echo "make scoreboard  the tables of lesson 12 again (an interrupted run goes on)"
 	@echo "make gpu      checks and speed on a GPU (says so where there is none)"
 
