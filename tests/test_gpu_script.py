@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_runs import SIZE, TINY
 
+from difflm_core.models import Transformer
 from difflm_core.training.recipes import Recipe
 
 
@@ -31,6 +32,16 @@ def test_the_large_recipe_is_a_step_of_the_papers():
     recipe = gpu.large(8)
     assert recipe.data.V == 50_257 and recipe.data.length == 1024 and recipe.size.width == 768
     assert next(tiny().data.train(4, torch.Generator().manual_seed(0))).shape == (4, 16)
+
+
+def test_from_noisy_tokens_to_the_loss_is_one_graph(monkeypatch):
+    """As on a GPU, where the network does not look at its tokens; counting the masks cuts the graph."""
+    monkeypatch.setattr(Transformer, "_check", lambda *_: None)
+    assert gpu.loss_breaks(tiny(), "cpu") == 0 < gpu.loss_breaks(tiny(), "cpu", counted=True)
+
+
+def test_engines_are_those_of_a_recipe():
+    assert [gpu.large(**engine).engine.fixed_rows for engine in gpu.ENGINES.values()].count(False) == 2
 
 
 def one_graph():

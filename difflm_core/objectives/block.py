@@ -108,6 +108,7 @@ class EachBlock:
 
     def __init__(self, model: BlockTransformer, x: Int[Tensor, "B L"]):
         self.model, self.x, self.V = model, x, model.V
+        self.rows_at_once = getattr(model, "rows_at_once", None)
 
     def hidden(self, z_t: Int[Tensor, "BK size"], t: Float[Tensor, "BK"] | None = None) -> Float[Tensor, "BK size D"]:
         h = self.model.hidden_beside(z_t.reshape(self.x.shape), self.x)

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.models import Denoiser
+from difflm_core.objectives.fixed_rows import nll_in_fixed_rows
 from difflm_core.objectives.vocabulary import nll_at
 from difflm_core.processes import DiscreteProcess, time_of
 from difflm_core.processes.schedules import check_times
@@ -32,12 +33,14 @@ def masked_nelbo(
     x: Int[Tensor, "B L"],
     t: Float[Tensor, "B"],
     generator: torch.Generator | None = None,
+    fixed_rows: int | None = None,
 ) -> Float[Tensor, "B L"]:
     """One-sample estimate of the continuous-time bound (MDLM Eq. 11), one time t per row. An average over t ~ U(0, 1)
-    is unbiased.
+    is unbiased. `fixed_rows`: the same numbers from so many rows of logits, NaN if there are more masks
+    (fixed_rows.py).
     """
     z_t = process.corrupt(x, t, generator)
-    return weighted_cross_entropy(process, denoiser, x, z_t, t, bound_weight(process, t))
+    return weighted_cross_entropy(process, denoiser, x, z_t, t, bound_weight(process, t), fixed_rows)
 
 
 def masked_nelbo_discrete(
@@ -96,7 +99,9 @@ def bound_weight(process: DiscreteProcess, t: Float[Tensor, "B"]) -> Float[Tenso
     return -process.schedule.dalpha(t) / (1 - process.schedule.alpha(t))
 
 
-def weighted_cross_entropy(process, denoiser, x, z_t, t, weight: Float[Tensor, "B"]) -> Float[Tensor, "B L"]:
+def weighted_cross_entropy(
+    process, denoiser, x, z_t, t, weight: Float[Tensor, "B"], fixed_rows: int | None = None
+) -> Float[Tensor, "B L"]:
     """weight times -log p(x | z_t) where z_t is masked, zero elsewhere. The denominator is the caller's: every token
     counts, visible ones too.
     """
@@ -106,6 +111,9 @@ def weighted_cross_entropy(process, denoiser, x, z_t, t, weight: Float[Tensor, "
             "would leave out."
         )
     rows = z_t == process.mask_id
+    if fixed_rows is not None:
+        nll = nll_in_fixed_rows(denoiser, denoiser.hidden(z_t, t), rows, x, fixed_rows)  # (B, L)
+        return nll * torch.where(rows, weight[:, None], 0).to(nll.dtype)  # a weight may be infinite where t = 0
     nll = nll_at(denoiser, denoiser.hidden(z_t, t), rows, x)  # (N,)
     loss = torch.zeros(x.shape, dtype=nll.dtype, device=x.device)
     loss[rows] = nll * weight.to(nll.dtype)[:, None].expand(x.shape)[rows]

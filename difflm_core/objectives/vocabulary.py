@@ -20,14 +20,20 @@ def nll_at(
 ) -> Float[Tensor, "N"]:
     """-log p(x) in nats at the N positions where `rows` is true, in row-major order. Computed in float32 or better,
     whatever the trunk's dtype.
+    """
+    return nll_in_pieces(denoiser, h[rows], x[rows])
+
+
+def nll_in_pieces(denoiser: Denoiser, h: Float[Tensor, "N D"], x: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """-log p(x) in nats, row by row.
 
     A denoiser with a number `rows_at_once` gets so many positions at a time, whose logits are computed again in the
-    backward pass: the memory of one piece, for one more pass through the head.
+    backward pass: the logits of one piece, for one more pass through the head.
     """
-    chosen, target, at_once = h[rows], x[rows], getattr(denoiser, "rows_at_once", None)
-    if not at_once or len(chosen) <= at_once:
-        return nll_of(denoiser, chosen, target)
-    pieces = zip(chosen.split(at_once), target.split(at_once))
+    at_once = getattr(denoiser, "rows_at_once", None)
+    if not at_once or len(h) <= at_once:
+        return nll_of(denoiser, h, x)
+    pieces = zip(h.split(at_once), x.split(at_once))
     again = {"use_reentrant": False, "preserve_rng_state": False}
     return torch.cat([checkpoint(nll_of, denoiser, *piece, **again) for piece in pieces])
 
@@ -35,6 +41,7 @@ def nll_at(
 def nll_of(denoiser: Denoiser, h: Float[Tensor, "N D"], x: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
     logits = denoiser.logits(h)  # (N, V)
     logits = logits if logits.dtype.itemsize > 4 else logits.float()
-    if logits.grad_fn is not None:  # made for this loss alone, so it may be overwritten
+    compiled = torch.compiler.is_compiling()  # a compiler spares the copies by itself
+    if not compiled and logits.grad_fn is not None:  # made for this loss alone, so it may be overwritten
         return spend_on_cross_entropy(logits, x)
     return F.cross_entropy(logits, x, reduction="none")

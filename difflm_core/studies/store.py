@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from difflm_core.studies import kept_rows  # which asks for RESULTS only when it runs
+
 RESULTS = Path(__file__).resolve().parents[2] / "lessons" / "results"
 
 
@@ -36,13 +38,20 @@ def save(name: str, settings: dict, runs: list[dict], seconds: float) -> Path:
 def over_seeds(
     name: str, settings: dict, seeds: Iterable[int], run: Callable[[int], Iterable[dict]], told: Callable[[dict], str]
 ) -> Path:
-    """A study made of rows: take those of `run(seed)` for every seed, say each as it comes (`told(row)`), save all."""
-    started, runs = time.perf_counter(), []
-    for seed in seeds:
-        for row in run(seed):
-            runs.append({"seed": seed, **row})
-            print(f"{time.perf_counter() - started:5.0f} s   seed {seed}   {told(row)}", flush=True)
-    return save(name, settings, runs, time.perf_counter() - started)
+    """A study made of rows: take those of `run(seed)` for every seed, say each as it comes (`told(row)`), save all.
+
+    Interrupted, the same command goes on with the seed that it was in; with other settings, code, versions or threads
+    it begins anew (`kept_rows`). The stored seconds are those of the finished seeds.
+    """
+    made_with = {"settings": settings, "made_on": machine()}
+    kept_rows.forget_outdated(name, made_with)
+    cells = [{"seed": seed} for seed in seeds]
+    runs, seconds = kept_rows.over_cells(
+        name, made_with, cells, lambda seed: run(seed), lambda row: f"seed {row['seed']}   {told(row)}"
+    )
+    path = save(name, settings, runs, seconds)
+    kept_rows.forget(name)
+    return path
 
 
 def finished(run):
@@ -53,13 +62,12 @@ def finished(run):
 
 
 def made_on() -> dict:
-    return {
-        "code": code_version(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
+    return {"code": code_version(), **machine(), "date": time.strftime("%Y-%m-%d")}
+
+
+def machine() -> dict:
+    """What numbers depend on, apart from code and settings."""
+    return {"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads()}
 
 
 def code_version() -> str:

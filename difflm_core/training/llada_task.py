@@ -11,6 +11,7 @@ from difflm_core.models import Transformer
 from difflm_core.objectives import masked_nelbo, masked_nelbo_by_count
 from difflm_core.processes import masked
 from difflm_core.samplers import Sample, confidence, in_random_order, sample_llada
+from difflm_core.training.fixed_rows import rows_of
 from difflm_core.training.parts import batch_times
 from difflm_core.training.tasks import transformer
 
@@ -40,8 +41,8 @@ class LLaDA:
         L = x.shape[1]
         lot, place = (torch.rand(1, generator=generator, device=x.device).item() for _ in range(2))
         kept = min(L, 1 + int(place * L)) if lot < self.short else L
-        t = batch_times(x, generator)
-        return masked_nelbo(masked(model.V), model, x[:, :kept], t, generator)
+        t, x, process = batch_times(x, generator), x[:, :kept], masked(model.V)
+        return masked_nelbo(process, model, x, t, generator, rows_of(model, process.schedule, x))
 
     def nelbo(self, model: Transformer, x, t, generator=None) -> Float[Tensor, "B L"]:
         """Counting masks: LLaDA's estimator of likelihoods (Eq. 6)."""

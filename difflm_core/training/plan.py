@@ -7,10 +7,6 @@ mixes L positions: 2 x 2 width L per layer and token, again times 3. The head (V
 positions: half for masked diffusion, whose masked share is uniform on [0, 1]. Block diffusion reads two copies of the
 text, noisy and clean, in one pass of 2 L positions. Matrices that read the time work once a row, not once a token.
 Look-ups, norms and the optimiser are left out.
-
-    MFU = FLOPs of a step / (seconds of a step x processes x peak)
-
-Model FLOPs utilisation counts these FLOPs, whatever was computed besides (as with `recompute`).
 """
 
 import textwrap
@@ -94,7 +90,15 @@ def needs(recipe: Recipe, processes: int = 1) -> Needs:
 
 
 def utilisation(recipe: Recipe, seconds: float, peak: float, processes: int = 1) -> float:
-    """MFU: the share of `peak` (FLOP/s of one process's device) that a step of so many seconds makes use of."""
+    """Model FLOPs utilisation: the share of `peak` (FLOP/s of one process's device) that a step of so many seconds
+    makes use of,
+
+        MFU = (6 N + 12 layers width L + 6 V width H) T / (seconds x processes x peak),
+
+    with T = batch_size x L tokens of a step, N weights of the trunk's matrices, L the length and H the share of the
+    positions at which the head of V rows is asked (above). What is computed besides does not count: blocks or logits
+    computed again, rows that only fill up.
+    """
     computed = needs(replace(recipe, engine=replace(recipe.engine, recompute=False))).flops / recipe.steps
     return computed / (seconds * processes * peak)
 

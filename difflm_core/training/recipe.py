@@ -53,6 +53,9 @@ class Engine:
     """torch.compile for the blocks: needs a C++ compiler and, once, minutes; for GPUs."""
     head_rows: int = 0
     """Positions that the vocabulary is computed for at once, and again in the backward pass; 0: all, and only once."""
+    fixed_rows: bool | None = None
+    """Masked diffusion and LLaDA: a fixed number of rows for the masks, so that nobody waits for their number. None:
+    on a GPU, unless it takes a tenth more rows than there are masks."""
     fsdp: bool = False
     """Deal weights, gradients, average and optimiser to the processes (FSDP2): for models that one GPU cannot hold."""
 

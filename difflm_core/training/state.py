@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from difflm_core.data import LostText
 from difflm_core.models import DiffusionLM, Transformer
 from difflm_core.models.transformer import Block
-from difflm_core.training import checkpoints, sharding
+from difflm_core.training import checkpoints, fixed_rows, sharding
 from difflm_core.training.parts import Part
 from difflm_core.training.recipe import Decay, Engine, Recipe
 from difflm_core.training.stops import check_gradient, check_loss
@@ -48,7 +48,8 @@ def take_weights(model: torch.nn.Module, folder: Path) -> None:
 
 
 def prepare_blocks(model: torch.nn.Module, engine: Engine) -> None:
-    """Recomputation and compilation, block by block, in place, and the head piece by piece; names of weights stay."""
+    """Recomputation and compilation, block by block, in place, and how the head is asked; names of weights stay."""
+    fixed_rows.choose(model, engine.fixed_rows)
     if engine.head_rows:
         model.rows_at_once = engine.head_rows
     for block in (module for module in model.modules() if isinstance(module, Block)):
@@ -120,6 +121,7 @@ class State:
         self.noise_generator = torch.Generator(device or "cpu").manual_seed(recipe.seed + 2)
         self.batches = self.team.shared(recipe.data, recipe.batch_size, self.data_generator)
         self.step, self.recent, self.history = 0, [], []
+        self.recounted = 0  # batches of this session with more masks than rows
         self.folder: Path | None = None
         self.trackers: Trackers | None = None
         self.whole, self.started = True, time.perf_counter()
@@ -147,15 +149,25 @@ class State:
         x = self.next_batch().to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        nats = self.backward(x)
-        loss = self.team.mean(nats.mean().item())
+        start = self.noise_generator.get_state()
+        nats, loss = self.nats_and_loss(x)
+        if math.isnan(loss) and self.model.fixed_rows is not False:  # more masks than rows, or a bad number
+            self.noise_generator.set_state(start)
+            with fixed_rows.counted(self.model):
+                nats, loss = self.nats_and_loss(x)
+            self.recounted += math.isfinite(loss)
         norm = sharding.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)).item()
         if not math.isfinite(loss + norm):  # the same on all processes, so that they stop together
             nats = self.team.gather(nats)
         check_loss(self, loss, nats, x)
         check_gradient(self, norm, nats, x)
         return loss
+
+    def nats_and_loss(self, x: Int[Tensor, "B L"]) -> tuple[Float[Tensor, "b L"], float]:
+        """(nats of this process's rows, their mean in all processes); the gradient is left in the weights' `.grad`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        nats = self.backward(x)
+        return nats, self.team.mean(nats.mean().item())
 
     def next_batch(self) -> Int[Tensor, "B L"]:
         """The next global batch. Raises `LostText` in all processes where one of them cannot read its text."""

@@ -13,6 +13,7 @@ from difflm_core.models import Transformer, TransformerConfig
 from difflm_core.objectives import autoregressive_nll, masked_nelbo, masked_nelbo_by_count
 from difflm_core.processes import Linear, masked
 from difflm_core.samplers import Sample, ancestral, first_hitting, sample_ar, sample_masked
+from difflm_core.training.fixed_rows import rows_of
 from difflm_core.training.parts import batch_times
 
 
@@ -36,7 +37,7 @@ class Masked:
         self, model: Transformer, x: Int[Tensor, "B L"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B L"]:
         t = batch_times(x, generator)
-        return masked_nelbo(masked(model.V, self.schedule), model, x, t, generator)
+        return masked_nelbo(masked(model.V, self.schedule), model, x, t, generator, rows_of(model, self.schedule, x))
 
     def nelbo(self, model, x, t, generator=None) -> Float[Tensor, "B L"]:
         """The bound for evaluation. It counts masks: the same mean as the loss, but its variance is finite, while that

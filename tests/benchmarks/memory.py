@@ -1,4 +1,4 @@
-"""python memory.py ours|theirs|pieces V: by how many MiB a forward and backward pass of the loss raises the peak."""
+"""python memory.py ours|theirs|pieces|fixed V [TEXTS]: MiB by which the loss and its gradient raise the peak."""
 
 import os
 import resource
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     name, V = sys.argv[1], int(sys.argv[2])
     Case(64).run(name)  # wakes the threads and the libraries, which take memory once
-    case = Case(V)
+    case = Case(V, *map(int, sys.argv[3:]))
     before = peak_mebibytes()
     result = case.run(name)
     print(peak_mebibytes() - before)
