@@ -1,18 +1,20 @@
 """`python -m difflm_core.classroom.figures`: make the pictures of README and the overview again, from code, course
 checkpoints and stored studies.
 
-Each picture is one function (pictures/overview.py, pictures/families.py, and the animation here), and all are
-deterministic. Alternative texts stand in figures/README.md.
+Each picture is one function (pictures/overview.py, pictures/families.py, pictures/thumbnails.py with a small one for
+each lesson, and the animation here), and all are deterministic. Alternative texts stand in figures/README.md.
 """
 
 from pathlib import Path
 
 import torch
+from matplotlib import pyplot as plt
 
 from difflm_core.classroom.films import animated
 from difflm_core.classroom.lesson import png
 from difflm_core.classroom.pictures.families import latent_families, timeline
 from difflm_core.classroom.pictures.overview import three_corruptions, three_grids, useless_steps
+from difflm_core.classroom.pictures.thumbnails import THUMBNAILS
 from difflm_core.classroom.plots import use_style
 from difflm_core.classroom.recordings import from_sample
 from difflm_core.data.toy_language import toy_language
@@ -47,16 +49,24 @@ def two_ways_to_write() -> tuple[str, bytes, str]:
     return "two_ways_to_write.gif", animated(films), alt
 
 
-def still(draw) -> tuple[str, bytes, str]:
+def still(draw, name: str = "") -> tuple[str, bytes, str]:
+    """A drawing's file name (that of the function unless given), its PNG and its alternative text."""
     figure, alt = draw()
-    return f"{draw.__name__}.png", png(figure), alt
+    data = png(figure)
+    plt.close(figure)
+    return name or f"{draw.__name__}.png", data, alt
+
+
+def thumbnails() -> list[tuple[str, bytes, str]]:
+    """One small picture for each lesson, for README's table: lessons/00.png and so on."""
+    return [still(draw, f"lessons/{number:02d}.png") for number, draw in enumerate(THUMBNAILS)]
 
 
 def main() -> None:
     use_style()
-    FIGURES.mkdir(exist_ok=True)
+    (FIGURES / "lessons").mkdir(parents=True, exist_ok=True)
     lines = ["# Figures", "", "Made by `make figures`; do not edit by hand.", ""]
-    for name, data, alt in (two_ways_to_write(), *map(still, STILLS)):
+    for name, data, alt in (two_ways_to_write(), *map(still, STILLS), *thumbnails()):
         (FIGURES / name).write_bytes(data)
         lines += [f"![{alt}]({name})", "", f"`{name}`: {alt}", ""]
         print(f"figures/{name}: {len(data) / 1000:.0f} kB")

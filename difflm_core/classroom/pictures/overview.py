@@ -72,7 +72,7 @@ def useless_steps() -> Drawn:
         ax.text(0.02, 105.5, "everything can be read: nothing to learn", fontsize=9, va="center", color="#444444")
         ax.text(0.02, 100 * noise.blind - 3, "nothing can be read", fontsize=9, va="center", color="#444444")
         ax.set(xlabel="t (0: data, 1: noise)", ylim=(0, 113), xlim=(0, 1), title=f"Word vectors of {D} numbers")
-        ax.legend(loc="lower left", ncols=2, fontsize=8.5)
+        ax.legend(loc="lower left", ncols=2, fontsize=8.5, handlelength=2)
     axes[0].set_ylabel("words an ideal reader\ncan recover, %")
     alt = "Share of words that can be recovered, falling with t, in two panels. Grey: everything, or nothing, can "
     return fig, alt + "be read, so that a step there teaches nothing. " + "; ".join(said) + "."
