@@ -37,7 +37,8 @@ lesson = setup(seed=8)
 # ## 1 · A language that we know completely
 #
 # The *toy language* has 114 words and sentences of 12 words. Three rules reach across a sentence: determiner, noun, verb and its/their agree in number
-# ("th**ese** black fox**es** **run** … **their**"), the object's determiner and noun agree, and the colour near the end repeats the subject's colour.
+# ("th**ese** black fox**es** **run** … **their**"), the object's determiner and noun agree, and the colour near the end repeats the subject's colour. And the words come in one of three
+# orders, the *shapes* of a sentence; in the shape of sentence 2, for one, the end is "in red shoes".
 
 # %%
 language = toy_language()
@@ -55,13 +56,13 @@ print(
 )
 
 # %% [markdown]
-# That last number is why we use an invented language. On real text nobody knows how good a model *could* be; here every claim of this lesson can be checked
+# That last number is why we use an invented language. (Its unit, the *nat*, is that of $-\log p$ with the natural logarithm, as PyTorch's cross-entropy computes it.) On real text nobody knows how good a model *could* be; here every claim of this lesson can be checked
 # against the truth.
 #
 # ## 2 · Destroying a sentence
 #
 # Time runs from $t = 0$ (clean) to $t = 1$ (nothing left). At time $t$ every token is still itself with probability $\alpha_t$ and is `[MASK]`
-# otherwise, each on its own. We use $\alpha_t = 1 - t$, so that $t$ is simply the share of masked words. With $x$ the clean text and $z_t$ the noisy one:
+# otherwise, each on its own. We use $\alpha_t = 1 - t$, so that $t$ is simply the expected share of masked words. With $x$ the clean text and $z_t$ the noisy one:
 #
 # $$q(z_t \mid x) = \alpha_t\, x + (1 - \alpha_t)\, m .$$
 #
@@ -83,11 +84,16 @@ samples_table(
 )
 
 # %% [markdown]
+# Each row is a fresh draw from $q(z_t \mid x)$, not one sentence decaying: "fox" is masked at $t = 0.25$ and visible at $0.5$. And every word tosses its own coin, so that the share varies:
+# at $t = 0.75$ all twelve happen to be masked (one draw in thirty, $0.75^{12}$).
+#
 # ## 3 · Undoing one step: Bayes' rule with two cases
+#
+# One rule is still missing: how the noisy texts of one sentence belong together. Noise only ever masks; a token once masked never comes back.
 #
 # Take an earlier time $s < t$. Knowing the clean text, what was $z_s$, given $z_t$? For each token there are only two cases.
 #
-# - $z_t$ is visible. A token once masked never comes back, so it was visible at $s$ too: $z_s = z_t = x$.
+# - $z_t$ is visible. Then it was visible at $s$ too: $z_s = z_t = x$.
 # - $z_t$ is masked. At $s$ it was either masked already, or still visible. By Bayes' rule the odds are the two prior probabilities,
 #   $1 - \alpha_s$ (masked by $s$) against $\alpha_s - \alpha_t$ (masked between $s$ and $t$), which add up to $1 - \alpha_t$:
 #
@@ -124,8 +130,20 @@ for position, name in enumerate(["masked at t ", "visible at t"]):
 #    input embedding only; the output layer has $V$ rows and could not predict it.
 # 2. **Carry-over.** A visible token is known: there $x_\theta = z_t$. Our loss and samplers never ask the network about visible positions.
 #
-# The negative ELBO of any diffusion model is a sum of KL divergences, one per step: how far is the model's step from the true one? With SUBS each of them
-# collapses.
+# The negative ELBO of any diffusion model, its bound on $-\log p_\theta(x)$, is a sum of KL divergences, one per step: how far is the model's step from the true one?
+#
+# <details><summary>Why a sum of KLs bounds −log p (a few lines; lesson 01 goes slower)</summary>
+#
+# The sampler walks a whole path $z$ of noisy texts, from all masks to $x$, and $p_\theta(x)$ is a sum over all paths. Weigh them by the paths that noise takes, $q(z \mid x)$, and use Jensen's inequality ($-\log$ of a
+# mean is at most the mean of $-\log$):
+#
+# $$-\log p_\theta(x) = -\log \mathbb E_{q(z \mid x)} \frac{p_\theta(z, x)}{q(z \mid x)} \;\le\; \mathbb E_{q(z \mid x)} \log\frac{q(z \mid x)}{p_\theta(z, x)} .$$
+#
+# Told backwards, from $t = 1$, both are products of steps, $q(z_s \mid z_t, x)$ and $p_\theta(z_s \mid z_t)$. The logarithm makes a sum of them, and the mean of $\log\frac{q}{p}$ of one step is a KL divergence. The right-hand side
+# with its sign turned is the *evidence lower bound*, ELBO.
+# </details>
+#
+# With SUBS each of these KLs collapses.
 #
 # - At a visible token both steps say "stay": KL = 0.
 # - At a masked token both steps say "stay masked" with the *same* probability $\frac{1-\alpha_s}{1-\alpha_t}$, and differ in what is revealed: all of
@@ -155,7 +173,7 @@ print(f"KL by brute force {by_force:.12f}")
 print(f"KL by the formula {by_formula:.12f}")
 
 # %% [markdown]
-# Now let the steps become infinitely many. With steps of length $dt$, $\alpha_s - \alpha_t \to -\alpha'_t\,dt$, the sum over steps becomes an integral, and
+# Now let the steps become infinitely many. With steps of length $dt$, $\alpha_s - \alpha_t \to -\alpha'_t\,dt$ ($\alpha'_t$ is the derivative), the sum over steps becomes an integral, and
 # the integral an average over $t \sim U(0, 1)$:
 #
 # $$\boxed{\;-\log p_\theta(x) \;\le\; \mathcal L(x) = \mathbb E_{t}\,\mathbb E_{z_t}\; w(t) \sum_{i\,:\,z_t^i = m} -\log x_\theta^i(z_t)[x^i], \qquad w(t) = \frac{-\alpha'_t}{1-\alpha_t}\;}$$
@@ -269,7 +287,7 @@ counted = show_bound(
 )
 
 # %% [markdown]
-# Nothing: with the perfect guess the bound *is* the entropy, up to the ± of the draws. That makes the entropy a finishing line: training below will run towards 1.7542.
+# Nothing: with the perfect guess the bound *is* the exact value, up to the ± of the draws. (A ± from eight draws is itself rough: the second line lies almost three of them low. Other seeds put it on both sides; try more draws.) That makes the entropy a finishing line: training below will run towards 1.7542.
 #
 # Why is the first ± so much larger? Near $t = 0$ a single masked word counts $1/t$. That happens with probability proportional to $t$, so its share of the
 # mean is fine, but its share of the variance, $\int t \cdot (1/t)^2\,dt$, is infinite. The second line draws the *number* $n$ of masks instead (uniformly from $1, \dots, L$) and weighs by $L/n$: the
@@ -309,8 +327,8 @@ print("with a leak, (almost) nothing:", leaked.mean < 0.01)
 # %% [markdown]
 # ## 6 · Training
 #
-# The recipe `mdlm-tiny` is the thirty lines above with a learning-rate schedule and averaged weights: 0.24 M parameters, 1,500 steps of 256 sentences. The dotted line is the
-# exact entropy. **Predict:** what will the untrained loss be near? (Hint: it knows nothing yet.)
+# The recipe `mdlm-tiny` is the thirty lines above with a learning-rate schedule and averaged weights: 0.24 M parameters, 1,500 steps of 256 sentences. The dotted line will be the
+# exact entropy. Untrained, the network of section 4 stood at 5.2, a little worse than a blind guess, $\log V = 4.74$. **Predict:** how far above the dotted line will it end, ten per cent, one, or a tenth of one?
 
 # %%
 from difflm_core.training import RECIPES, train
@@ -340,6 +358,8 @@ print("the bound fell:", final.mean < math.log(V) - 0.5)
 print("the bound is not below the truth:", final.mean > exact - 3 * final.standard_error - 0.01)
 
 # %% [markdown]
+# A tenth of one per cent; after 450 steps it was one. The last line is no gain over the truth: its ± is as large as what is left to learn. Fairer is the perfect denoiser on the same sentences with the same masks (section 5, second line): the trained model lies about 0.004 above it.
+#
 # ## 7 · Sampling: one step, or many?
 #
 # The trained model guesses every hidden word at once. So why not reveal all twelve in *one* step?
@@ -366,7 +386,7 @@ for name, share in shares.items():
     print(f"{name:14s} broken: {100 * share:5.1f} % of {n}")
 
 # %% [markdown]
-# One step draws every word from its own distribution without looking at the others: each word is plausible in its place, and together they break every rule. The
+# One step draws every word from its own distribution without looking at the others: each word is plausible in its place, and together they break the rules. The
 # network is not to blame; even the perfect denoiser does this, because *independent draws* cannot agree. With one word per call nothing is drawn together,
 # and the sentences hold. What broke, exactly? The grammar can tell.
 
@@ -388,7 +408,7 @@ grid = trajectory([frame.tokens[0] for frame in out.trajectory], word, MASK)
 show(
     token_grid(
         grid,
-        [f"{k} calls" for k in range(len(grid))],
+        [f"{k} call{'s' * (k != 1)}" for k in range(len(grid))],
         "First-hitting sampling: one word per call, in a random order",
     ),
     f"Grid of {len(grid)} rows and {L} columns. It starts with all masks and ends with: {language.decode(out.tokens[0])}.",
@@ -425,17 +445,20 @@ fox = language.encode("the great brown fox hops over the lazy dog in brown boots
 masking_explorer(torch.stack([fox, *x[:3]]), process, model, word)
 
 # %% [markdown]
+# What hangs on a visible word comes back: at $t = 0.25$ the first "brown" is certain, because the colour stands once more near the end; at $t = 0.75$ "in" is certain, because "lazy" in the eighth place fits one shape only. What hangs on
+# nothing cannot be known: the best guess gets less than one half, and is right so often only because this sentence is made of the commonest words.
+#
 # ## 9 · Which ingredient matters? The ablation ladder
 #
-# MDLM's Table 8 removes its ingredients one by one. On LM1B the perplexities were 27.04 (MDLM), 27.19 (T = 1000 discrete steps instead of continuous time), 28.56 (and no carry-over),
+# MDLM's Table 8 removes its ingredients one by one. On LM1B (single sentences of news) the perplexities ($e$ to the nats per token) were 27.04 (MDLM), 27.19 (T = 1000 discrete steps instead of continuous time), 28.56 (and no carry-over),
 # 28.51 (and no zero masking, which is D3PM with a modern network). What do the last two mean as losses?
 #
 # - *Without carry-over* the network itself must copy the visible words. The masked positions cost the same; but the last term of the ELBO, $-\log p_\theta(x \mid z_0)$,
 #   which carry-over makes zero, becomes a real cost: a cross-entropy over *all* positions of a clean input.
-# - *Without zero masking* the network may also predict `[MASK]`. A mask probability $\mu$ enters both steps, and the KL no longer collapses
+# - *Without zero masking* the network may also predict `[MASK]`. That probability enters both outcomes of the model's step (staying masked, being revealed), and the KL no longer collapses
 #   (MDLM Eq. 9; in `studies/ladder_losses.py`).
 #
-# **Predict** the order on our toy language, where 0.24 M parameters are enough to come close to the entropy. Which of the four costs can be (almost) zero here?
+# **Predict** the order on our toy language, where 0.24 M parameters are enough to come close to the entropy. Which of the three removals can cost (almost) nothing here?
 
 # %%
 study = load_results("mdlm_ladder")
@@ -445,7 +468,7 @@ print(pictures.ladder_table(study))
 # %% [markdown]
 # The order is the paper's, in every seed, and so is its surprise: the last rung is no worse than the one before. Look at the sizes, though. Continuous time is worth next to nothing against 1,000
 # steps. Dropping carry-over costs almost exactly what *copying* costs, and nothing else: the masked positions do not care. Forbidding the mask as an answer changes nothing that one could measure; a
-# trained network hardly ever gives it any probability. All of this is a fraction of a per cent here, and five per cent in the paper, where 30,522 words are harder to copy than 114.
+# trained network hardly ever gives it any probability. In perplexity all of this is a third of a per cent here and five per cent in the paper, where there are 30,522 tokens to copy and not 114.
 # (The four rungs are scored on the same sentences with the same masks, so differences are far more precise than the values.)
 #
 # One variant live: the network of section 6 was never asked about visible words, so it does not know that it should copy them. What would the
@@ -477,9 +500,11 @@ print(
 )
 
 # %% [markdown]
+# Never asked, the network pays about 1.5 nats for a word that stands before its eyes; 250 steps without carry-over bring that to 0.05.
+#
 # ## 10 · Which $t$? Spread them
 #
-# One $t$ per sentence is a small sample of an integral, and the loss depends strongly on $t$: with $t$ near 1 everything must be guessed, near 0 almost nothing, but what is asked counts $1/t$.
+# One $t$ per sentence is a small sample of an integral: with $t$ near 1 everything must be guessed, near 0 almost nothing, but what is asked counts $1/t$.
 # With independent times a batch sometimes has many large ones and sometimes few. *Stratified* times put one into each of $B$ equal slices of $[0, 1]$:
 # the average stays unbiased, and it costs nothing. Going further, one may fix the *number* of masks (section 5). **Predict:** by how much does each reduce the variance of the gradient?
 
@@ -491,7 +516,7 @@ show(*pictures.times({name: times(24, lesson.generator(12)) for name, times in w
 print(pictures.time_noise(load_results("time_sampling")))
 
 # %% [markdown]
-# A sober result. Stratified times help in every seed, but by far less than the picture promises. What they remove is the variance *between* times, of $E[\text{loss} \mid t]$; and the weight $1/t$ has already made
+# A sober result. Stratified times help in every seed, but by far less than the picture promises. What they remove is the variance *between* times, of $\mathbb E[\text{loss} \mid t]$; and the weight $1/t$ has already made
 # that expectation nearly the same for all $t$. What remains is the spread *within* a time: at small $t$ it is chance whether a sentence has one masked word, which then counts $1/t$, or none. Fixing the number of masks
 # removes exactly this, and about halves the variance of the gradient. (MDLM and most others train with stratified times, which is simple; LLaDA counts masks when it evaluates.)
 #
@@ -499,7 +524,7 @@ print(pictures.time_noise(load_results("time_sampling")))
 #
 # Our `sample` from section 4 calls the network in every one of its $T$ steps. But at $T = 1000$ and $L = 12$ almost all steps reveal nothing, and a network without a time input would give the same answer again.
 # MDLM's *cache* skips the call when nothing changed. There is a better way to say this. When a position is revealed does not depend on what the text says: it is its own uniform
-# random moment. So draw all moments *first*; call the network only in steps in which somebody is revealed. Same distribution, never more than $L$ calls:
+# random moment. So draw all moments *first*; call the network only in steps in which some word is revealed. Same distribution, never more than $L$ calls:
 #
 # $$\text{expected calls} = T\,\big(1 - (1 - 1/T)^L\big) \;\to\; L .$$
 #
@@ -546,17 +571,17 @@ print("planned calls as the formula says:", abs(planned - T * (1 - (1 - 1 / T) *
 print("first-hitting makes L calls:", measured["first-hitting"] == L)
 
 # %% [markdown]
-# The first four rows sample (nearly) the same distribution; only the cost differs. The cache saves the calls (ours looks at each row by itself; MDLM's own skips a call only if *no* row of the
+# The first four rows sample (nearly) the same distribution; only the cost differs. (With 200 sentences a broken share has a standard error of 1.3 points, so differences of a few points are the luck of the draw; section 7 has 3.4 %.) The cache saves the calls (ours looks at each row by itself; MDLM's own skips a call only if *no* row of the
 # batch has changed, which with many rows is rare), but each of the 1,000 steps still draws for all positions. Planning removes that too. The last row shows what the others are up against: the twin also needs one call per word, but each call is cheaper, because keys and values of past words
 # are kept, which a bidirectional network cannot do.
 #
-# **Longer than the canvas.** A masked model can also work semi-autoregressively: fill a canvas, keep its end as the beginning of the next, go on (`samplers.sample_sliding`).
+# **Longer than the canvas.** A masked model can also work semi-autoregressively: block by block from left to right (the row "blocks of 4"), or beyond its canvas: fill one, keep its end as the beginning of the next, go on (`samplers.sample_sliding`).
 #
 # ### What few steps cost, in nats
 #
 # A chain of $T$ steps has a bound of its own (`masked_nelbo_discrete`): the sum of section 4 before $T \to \infty$. It says in nats what section 7 said in broken sentences. Nothing is trained anew, one checkpoint is scored for
 # every $T$. Beside it stands the exact denoiser, which has nothing left to learn: whatever it pays above the entropy is the price of drawing several words in one step. The second table answers another question. The
-# derivation shows the network $t$, ours and the authors' released code do not. Would $t$ help, when the number of masks on the page nearly tells it?
+# derivation shows the network $t$; ours ignores it, as the authors' released code does by default. Would $t$ help, when the number of masks on the page nearly tells it?
 #
 # **Predict:** with $T = 10$ steps for twelve words, who pays more for the steps, the trained network or the exact denoiser? By how much does the price fall when $T$ doubles?
 
@@ -618,7 +643,7 @@ print(
 )
 
 # %% [markdown]
-# A different order is a different model: the network need not agree with itself. Here it nearly does: one word per call costs 0.002 to 0.004 nats above the truth in every order, hardly more than the ±, because there is little left to learn. "Surest first", so
+# A different order is a different model: the network need not agree with itself. Here it nearly does: one word per call costs 0.002 to 0.004 nats above the truth in every order, and the orders differ by little more than the ±, because there is little left to learn. "Surest first", so
 # helpful when several words are drawn per call, buys nothing when each is drawn alone. (The average over *all* orders is exactly the bound of section 4: `tests/test_orders.py` enumerates them.) Two words per call cost 0.03 nats, and the perfect denoiser pays them just the same.
 #
 # ## 12 · A bug that nobody saw: Gumbel noise in float32
@@ -659,7 +684,9 @@ print(
 )
 
 # %% [markdown]
-# This package draws by inverting the cumulative distribution with one float64 uniform number per word, and decides *whether* to reveal before it decides *what*: both halves of the bug are gone, and it is faster.
+# At 1,000 steps float32 has lost almost one nat of 6.87, and reveals a fifth too few words; at 50,000 it has lost three nats. float64 loses nothing that one can see.
+#
+# This package draws by inverting the cumulative distribution with one float64 uniform number per word, and decides *whether* to reveal before it decides *what*: both halves of the bug are gone.
 #
 # ## 13 · Real text
 #
@@ -712,11 +739,11 @@ for name in ("4 calls", "first-hitting", "autoregressive twin"):
     print(f"\n--- {name}\n{texts_out[name]}")
 
 # %% [markdown]
-# The twin is far ahead, after reading the same four million tokens. On the toy language, where training data never ends, the two were level. A masked model learns more slowly: it must
+# The twin is far ahead, after reading the same four million tokens. On the toy language, where training data never ends, the two checkpoints are level (1.758 and 1.754 nats). A masked model learns more slowly: it must
 # predict from *every* set of neighbours instead of one, and in each step it is told about the masked half of the words only. With far more training the gap narrows but stays: on OpenWebText
 # Sahoo et al. report perplexities of 23.21 and 17.54, that is 3.14 and 2.86 nats.
 #
-# Read the table as all such tables should be read. *Most confident first* has by far the lowest perplexity of the masked model's samples, and its text is the *poorest*, as entropy and distinct-2 beside it tell: it repeats
+# Read the table as all such tables should be read. (*entropy*: of the tokens inside a text; *distinct-2*: different pairs of neighbours among all pairs. Perplexity is by the twin's judgement.) *Most confident first* has by far the lowest perplexity of the masked model's samples, and its text is the *poorest*, as entropy and distinct-2 beside it tell: it repeats
 # likely tokens. A perplexity alone would have called it the winner. And the twin does best by its own judgement, which is not surprising; a judge should be somebody else.
 #
 # What only the masked model can do: fill a hole with both sides given. The twin sees no right side.
@@ -744,6 +771,8 @@ print(
 )
 
 # %% [markdown]
+# Everything that was given stands; what fills the hole is as good as so small a model can make it.
+#
 # ## 14 · Exercises
 #
 # They climb from one line to an open question. A check prints what it found and names the usual mistakes; `ex8_1.hint()` gives the next hint. Right
@@ -943,7 +972,7 @@ ex8_5.run(my_sampler)
 # 3. **0, 1, 4, 5, 9** and 4. **2, 6, 11** follow from these: shape, both numbers and the colour are known, and nothing else connects the words.
 #
 # With the exact denoiser this breaks **0 %**: four calls, and the samples follow the language's distribution *exactly*. (Three suffice: `[8, 10], [3, 7, 11]`, the rest. Two do not:
-# no single position tells all three shapes apart.) With the trained network about 3 % are broken, as many as with twelve calls, against 70 % for `ancestral(4)`. So the price of
+# no single position tells all three shapes apart.) With the trained network 3 to 4 % are broken, as many as with twelve calls, against some 70 % for `ancestral(4)`. So the price of
 # parallel words that section 7 measured is not a law: it is the price of not knowing which words are independent. `confidence` guesses that from the network's own certainty, which
 # is why it helps; but it prefers words that are *likely*, so the texts become narrow. A temperature below 1 does the same.
 
@@ -953,7 +982,7 @@ summary()
 # %% [markdown]
 # ## 15 · Scale it up
 #
-# The recipe below is the paper's LM1B run with the same loop, loss and samplers. It needs a GPU, a network, and a copy of LM1B in a format that
+# The recipe below is the paper's LM1B run with the same loop, loss and samplers. It needs a GPU, the internet, and a copy of LM1B in a format that
 # `datasets` can read without a script (give its name with `--data.name`).
 #
 # ```
@@ -995,7 +1024,7 @@ print(
 # **Five quick questions**
 #
 # <details><summary>1. A colleague reports 0.9 nats per token where the entropy is 1.75. What do you look for first?</summary>
-# A missing 1/t, a mean over the masked tokens only, or the clean text leaking into the input. No model is better than the entropy.
+# A missing 1/t (section 5: 0.95), or the clean text leaking into the input. No model is better than the entropy.
 # </details>
 #
 # <details><summary>2. Why is there no reconstruction term in MDLM's loss?</summary>
@@ -1014,6 +1043,6 @@ print(
 # It cut off rare words, as a lower temperature does: likelier text, less entropy. Always report both.
 # </details>
 #
-# **Sources.** Sahoo et al. 2024, *Simple and effective masked diffusion language models* (arXiv 2406.07524): equations 6–11, Table 8, appendix D. Shi et al. 2024 (2406.04329), the twin derivation. Zheng et al. 2024,
-# *Masked diffusion models are secretly time-agnostic masked models and exploit inaccurate categorical sampling* (2409.02908): Prop. 3.1, 4.1, 5.2. Austin et al. 2021 (2107.03006), D3PM. Chang et al. 2022 (2202.04200), MaskGIT, for
+# **Sources.** Sahoo et al. 2024, *Simple and effective masked diffusion language models* (arXiv 2406.07524): equations 6–11, Tables 8, 11 and 12, appendix D. Shi et al. 2024 (2406.04329), the twin derivation. Zheng et al. 2024,
+# *Masked diffusion models are secretly time-agnostic masked models and exploit inaccurate categorical sampling* (2409.02908): Prop. 3.1, 4.1, 5.2. Austin et al. 2021 (2107.03006), D3PM. Sahoo et al. 2025 (2506.10892), Duo, for LM1B with packed sentences. Chang et al. 2022 (2202.04200), MaskGIT, for
 # confidence decoding. Lou et al. 2024 (2310.16834), SEDD, whose score entropy is the same loss once more (`objectives/score_entropy.py`). DUEL (2603.01367), for exact likelihoods of fixed orders. Next in the course: lesson 09 (GIDD), where a written word can still be corrected.

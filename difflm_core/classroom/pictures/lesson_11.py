@@ -205,7 +205,8 @@ def reversal(study: dict) -> str:
 
 def edit_stage(study: dict) -> str:
     columns = {"before": ("right before", ".2f"), "after": ("right after", ".2f"), "restored": ("restored", ".2f")}
-    columns |= {"changes": ("changes", ".1f"), "bound_above_entropy": ("bound - entropy", ".2f")}
+    columns |= {"changes": ("changes", ".1f"), "distinct": ("distinct", ".2f")}
+    columns |= {"bound_above_entropy": ("bound - entropy", ".2f")}
     return table(study, lambda run: f"{run['stage']}: {run['texts']}", columns)
 
 
