@@ -63,14 +63,14 @@ def test_every_lesson_has_its_small_picture_in_its_row_of_the_readme():
 
 @pytest.mark.parametrize("number", range(13))
 def test_small_pictures_are_small_the_same_every_time_and_said_as_they_are_listed(number):
-    draw = thumbnails.THUMBNAILS[number]
+    draw, open_before = thumbnails.THUMBNAILS[number], plt.get_fignums()
     first, again = figures.still(draw), figures.still(draw)
     assert first == again
     image = Image.open(io.BytesIO(first[1]))
     assert image.size == (320, 180) and len(image.convert("RGB").getcolors(1 << 20)) > 2
     assert first[2] == images(ROOT / "figures" / "README.md")[f"lessons/{number:02d}.png"]
     assert len(first[2]) <= 120 and not set(first[2]) & set('"|[]<>')  # it stands in an attribute, in a table
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before
 
 
 def test_grids_of_writing_begin_masked_end_written_and_take_back_where_crosses_are():

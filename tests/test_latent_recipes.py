@@ -380,3 +380,9 @@ def test_the_command_line_knows_latent_recipes(capsys):
     assert "7 steps" in capsys.readouterr().out
     assert main(["ld4lg-tinny"]) == 2
     assert "ld4lg-tiny" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in LATENT_RECIPES if not name.endswith("rocstories")])
+def test_every_plan_on_this_machine_is_told(name):
+    """Nothing is fetched for it; the toy language's encoder is opened for its sizes only."""
+    assert "parameters" in plan_latents(name, LATENT_RECIPES[name][1])

@@ -56,13 +56,16 @@ def plan_canvas(recipe: LatentRecipe) -> Canvas:
     if isinstance(data, WikipediaStates):
         labels = tuple(map(str, range(12)))
         return Canvas(data.pieces or 30_522, data.length, 0, labels, KnownEncoder("all-MiniLM-L6-v2", 384, 5))
-    return Canvas(data.V, data.length, data.end, data.labels, data.encoder())
+    encoder = data.encoder()
+    known = KnownEncoder(encoder.name, encoder.dim, len(encoder.special_ids))
+    return Canvas(data.V, data.length, data.end, data.labels, known)
 
 
 def untrained_parts(recipe: LatentRecipe) -> Parts:
     """The recipe's networks, without memory."""
+    canvas = plan_canvas(recipe)  # before, since the toy language's encoder is opened, with its weights
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return recipe.parts(plan_canvas(recipe))
+        return recipe.parts(canvas)
 
 
 def latent_needs(recipe: LatentRecipe) -> LatentNeeds:

@@ -658,6 +658,8 @@ summary()
 # python -m difflm_core.training ld4lg-rocstories --plan
 # ```
 #
+# The first comes with the course as it was trained: `course_latents("ld4lg-wikipedia")` of `difflm_core.training.latent_checkpoints`. Lesson 06, section 11, sets it beside the systems of the next three lessons.
+#
 # ## 11 · Scale it up
 #
 # ```

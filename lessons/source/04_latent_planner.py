@@ -661,6 +661,8 @@ summary()
 # python -m difflm_core.training planner-wikipedia
 # ```
 #
+# (It comes with the course, trained: `course_latents("planner-wikipedia")` of `difflm_core.training.latent_checkpoints`. Lesson 06, section 11, shows what became of its codes.)
+#
 # The encoder of the VAE stands there on *frozen* states, where the paper fine-tunes BERT. Real text has no exact language to judge samples by: perplexity of a judge then stands beside diversity, and human text on the same scale.
 #
 # ## 11 · Scale it up

@@ -72,7 +72,7 @@ places = repairs(out.tokens[row]).nonzero()[:, 0].tolist()
 grid = trajectory([frame.tokens[row] for frame in out.trajectory], word, MASK)
 grid.append(marked(sentence(out.tokens[row], word, MASK), places))
 show(
-    token_grid(grid, [*(f"{k} calls" for k in range(5)), "one change"], "Masked diffusion, four calls of a perfect network"),
+    token_grid(grid, [*(f"{k} call{'s' * (k != 1)}" for k in range(5)), "one change"], "Masked diffusion, four calls of a perfect network"),
     f"Grid of six rows: all masks, four steps of revealing, and the final sentence again: {language.decode(out.tokens[row])}. Marked in the last row: {', '.join(word(int(out.tokens[row, i])) for i in places)}.",
     "Outlined: just revealed. Last row, dotted: words of which any one could be changed to repair the sentence. The sampler may change none.",
 )
@@ -131,7 +131,7 @@ for s, t in zip(times, times[1:]):  # from row to row: stay, or jump (the masses
     path.append(torch.where(coin < stay, path[-1], torch.where(coin < stay + to_mask, MASK, lie)))
 z = torch.stack(path)
 rows = [compared(line, fox, word, MASK) for line in z]
-show(token_grid(rows, [f"t = {time:.1f}" for time in times], "p_u = 0.3"), "Seven rows from the clean sentence at t = 0 to all masks at t = 1. Random words, marked as changed, appear in the rows between. In words: " + "; ".join(f"t = {time:.1f}: {language.decode(line)}" for time, line in zip(times, z)) + ".", "One path of the noise, each row drawn from the one above. Dashed: a random word stands there. Even a mask may turn into a word again. The network sees the words, but not the marks.")
+show(token_grid(rows, [f"t = {time:.1f}" for time in times], "$p_u$ = 0.3"), "Seven rows from the clean sentence at t = 0 to all masks at t = 1. Random words, marked as changed, appear in the rows between. In words: " + "; ".join(f"t = {time:.1f}: {language.decode(line)}" for time, line in zip(times, z)) + ".", "One path of the noise, each row drawn from the one above. Dashed: a random word stands there. Even a mask may turn into a word again. The network sees the words, but not the marks.")
 
 # %% [markdown]
 # At $t = 0.1$ "trot" gives itself away and "golden" contradicts "brown", but "races" fits as well as "hops" did. From $t = 0.5$ on not one visible word is right, and little is left to judge by.
@@ -245,7 +245,7 @@ for name, ratio, colour, dashes in (("bound (and relative)", luck, BLUE, "-"), (
     right_ax.semilogy(t, ratio, color=colour, ls=dashes, label=name)
 right_ax.set(xlabel="t", ylabel="weight of right / of wrong", title="What training weights keep, and what not")
 right_ax.legend()
-show(fig, "Left: the bound's weights over t on a log scale. Mask and wrong word have U-shapes that go to infinity at both ends and differ by a factor 2; the right word's lies far below but also rises at both ends. All of mask and wrong are above 1, where the clamp sits. Right: weight of a right word relative to a wrong one. The dynamic weights follow the bound's closely, the clamped ones differ from them at nearly all times.", "p_u = 0.2. Left: log scale; the dotted line is the clamp. Right: the ratio that decides what the network learns (section 7).")
+show(fig, "Left: the bound's weights over t on a log scale. Mask and wrong word have U-shapes that go to infinity at both ends and differ by a factor 2; the right word's lies far below but also rises at both ends. All of mask and wrong are above 1, where the clamp sits. Right: weight of a right word relative to a wrong one. The dynamic weights lie a little above the bound's, up to three times near t = 0; the clamped ones lie far above at nearly all times.", "p_u = 0.2. Left: log scale; the dotted line is the clamp. Right: the ratio that decides what the network learns (section 7).")
 
 # %% [markdown]
 # Both ends explode. At $t = 1$ that does no harm, because what is weighed vanishes there; near $t = 0$ a few rare tokens count hundreds of times. As a bound that is right; as a training signal it is noise. We shall come back to it twice: for reporting (section 6) and for training (section 7).
@@ -559,7 +559,7 @@ revised = ((states[1:] != states[:-1]) & (states[:-1] != MASK)).sum((0, 2))
 row = int((revised + 100 * language.grammatical(drawn.tokens)).argmax())
 film = trajectory(states[:, row], word, MASK)
 show(
-    token_grid(film, [f"{k} calls" for k in range(len(film))], "Hybrid noise, eight calls"),
+    token_grid(film, [f"{k} call{'s' * (k != 1)}" for k in range(len(film))], "Hybrid noise, eight calls"),
     f"Grid of {len(film)} rows. Starts all masked, ends with: {language.decode(drawn.tokens[row])}. {int(revised[row])} times a written word is changed or masked again on the way.",
     "Outlined: revealed. Dashed on orange: a visible word was replaced by another; grey again: it was hidden again.",
 )
@@ -673,7 +673,7 @@ table = [("draft", marked(sentence(drafts[show_row], word, MASK), repairs(drafts
 for name, out in corrected.items():
     good = bool(language.grammatical(out.tokens[show_row : show_row + 1]))
     table.append((name, compared(out.tokens[show_row], drafts[show_row], word, MASK), "✓" if good else "✗ broken"))
-samples_table(table, title="One broken draft and five editors", head=("", "sentence", "grammar"))
+samples_table(table, title="One broken draft and six editors", head=("", "sentence", "grammar"))
 
 # %% [markdown]
 # ## 10 · How many lies? The sweep

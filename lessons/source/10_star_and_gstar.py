@@ -1017,12 +1017,12 @@ ways = {
 }
 cost = dict(zip(ways, (8, 8, 8, 8, 8, 12, 16)))
 control = {}
-print(f"{'':34s}{'calls':>6s}{'grammatical, three runs':>28s}{'mean':>9s}{'gap':>8s}")
+print(f"{'':34s}{'at most':>8s}{'grammatical, three runs':>28s}{'mean':>9s}{'gap':>8s}")
 for name, way in ways.items():
     found = [judged(way(lesson.generator(40 + run))) for run in range(3)]
     control[name] = sum(share for share, _ in found) / 3
     print(
-        f"{name:34s}{cost[name]:6d}{'  '.join(f'{share:.1%}' for share, _ in found):>28s}{control[name]:9.1%}{sum(gap for _, gap in found) / 3:+8.2f}"
+        f"{name:34s}{cost[name]:8d}{'  '.join(f'{share:.1%}' for share, _ in found):>28s}{control[name]:9.1%}{sum(gap for _, gap in found) / 3:+8.2f}"
     )
 
 # %%
