@@ -1,4 +1,4 @@
-"""Methods of the course on the same Wikipedia sentences: bound, quality of what they write, variety, copies, cost.
+"""Every method of the course on the same Wikipedia sentences: bound, quality of what it writes, variety, copies, cost.
 
 The methods with a recipe NAME-sentences have 1.84 million parameters and 2.1e13 FLOPs of training; one that was not
 trained yet is trained first, in runs/NAME-sentences (an interrupted one goes on). The four latent systems are the
@@ -37,7 +37,10 @@ SETTINGS = {
     "calls": 128,  # of the samplers that may choose
     "t_on": 0.6,
     "predictor_steps": 300,
-    "recipes": ["ar-sentences", "mdlm-sentences", "gidd-sentences"],
+    "recipes": [
+        "ar-sentences", "mdlm-sentences", "block-sentences", "gidd-sentences", "d3pm-sentences",
+        "d3pm-uniform-sentences", "diffusion-lm-sentences",
+    ],
     "latents": ["ld4lg-wikipedia", "planner-wikipedia", "tencdm-wikipedia", "cosmos-wikipedia"],
 }  # fmt: skip
 SEEDS = (0,)
