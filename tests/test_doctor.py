@@ -246,10 +246,15 @@ def test_a_healthy_machine(healthy, capsys):
     report = doctor.doctor(1.0)
     said = capsys.readouterr().out
     assert not report.problems and "Ready." in said and "2.0 times the machine" in said
-    assert all(name in said for name in QUESTIONS) and "not written yet" in said
+    assert all(name in said for name in QUESTIONS) and "not written yet" not in said
     line = next(line for line in said.splitlines() if line.startswith("08_mdlm"))
     assert line.split()[1:3] == ["45", "2"]
     assert doctor.main(["--seconds", "0"]) == 0
+
+
+def test_a_lesson_that_is_not_there_is_said_to_be_missing():
+    line = doctor.Report({}, lessons=[Entry("13_more", "What else?", here=False)]).map_lines()[1]
+    assert line.split() == ["13_more", "not", "written", "yet", "What", "else?"]
 
 
 def test_a_problem_is_marked_with_its_advice_and_changes_the_exit_status(healthy, capsys):
