@@ -510,7 +510,7 @@ print(findings.of_noise(study))
 # The paper's direction would be: swapping costs clean reconstruction, and buys robustness under noise. Here: 10 % swapped leave AuBLEU as it is, 30 % lower it (0.39, 0.39, 0.28). *As a share of the clean BLEU* robustness does rise, in every seed: 0.43, 0.44, 0.51; but a worse autoencoder has less to lose. With three in ten of twelve words random the network also learns more slowly, since it must find out which words are wrong.
 # Part of every difference between the shares is therefore training time, and the study cannot separate the two. Last line: one step of the denoiser before decoding, which is what the authors' curve shows. It moves noisy codes to where codes lie, and gains 0.01.
 #
-# What swapping does buy here is not in the picture but in the study's rows (`between` in `lessons/results/planner.json`): texts from the *midpoint* of two texts' codes are grammatical in 43 to 62 % of the cases without swapping, in 96 to 100 % with 10 % swapped.
+# What swapping does buy here is not in the picture but in the lines under it (*half-way*): texts from the *midpoint* of two texts' codes are grammatical in 43 to 62 % of the cases without swapping, in 96 to 100 % with 10 % swapped.
 #
 # ## 8 · Steps, and asking for a class
 #
