@@ -164,7 +164,7 @@ def test_what_cannot_be_loaded_is_said_in_one_sentence(tmp_path, monkeypatch):
         load_encoder(tmp_path / "nowhere")
     response = SimpleNamespace(headers={}, request=None, status_code=404)
     for cause, kind, message in (
-        (LocalEntryNotFoundError("no network"), RuntimeError, r"or use load_encoder\(\), which needs no hub"),
+        (LocalEntryNotFoundError("no network"), ConnectionError, r"or use load_encoder\(\), which needs no hub"),
         (RepositoryNotFoundError("404", response=response), ValueError, "The hub has no model bert-base-oops"),
     ):
 

@@ -323,11 +323,20 @@ def test_the_files_count_where_the_hub_answers(monkeypatch):
     need = memory.need_of("any", 99, 4, torch.float32)
     assert need == memory.Need(12, 48, 28, True) and "as its files say" in str(need)
 
-    def silent(repo):
-        raise OSError("no network")
+    for error in unreachable():
 
-    monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", silent)
-    assert memory.need_of("any", 99, 4, torch.bfloat16) == memory.Need(99, 198, 396, False)
+        def silent(repo, error=error):
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", silent)
+        assert memory.need_of("any", 99, 4, torch.bfloat16) == memory.Need(99, 198, 396, False)
+
+
+def unreachable() -> list[Exception]:
+    """No network, as Python says it and as the HTTP library of the hub's client does."""
+    from huggingface_hub.errors import HTTPError
+
+    return [OSError("no network"), type("ConnectError", (HTTPError,), {})("Name or service not known")]
 
 
 def test_no_code_is_fetched(monkeypatch, offline, tmp_path):
@@ -339,12 +348,14 @@ def test_no_code_is_fetched(monkeypatch, offline, tmp_path):
     assert not any(fnmatch("modeling_mdlm.py", pattern) for pattern in asked["allow_patterns"])
     assert "trust_remote_code" not in asked
 
-    def unreachable(name, **how):
-        raise OSError("no network")
+    for error in unreachable():
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    with pytest.raises(RuntimeError, match="could not be fetched.*give the folder"):
-        catalogue.fetch("any", memory.Need(1, 1, 1, False))
+        def silent(name, error=error, **how):
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", silent)
+        with pytest.raises(ConnectionError, match="could not be fetched.*give the folder"):
+            catalogue.fetch("any", memory.Need(1, 1, 1, False))
     with pytest.raises(NotEnoughMemory, match="download of 1e\\+09 GB"):
         catalogue.fetch("any", memory.Need(1, 1, 10**18, False))
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def load_encoder(source: str | Path | None = None, device: torch.device | str | None = None) -> Encoder:
     """A frozen encoder in float32: MiniLM by default, else a name on the hub or a folder written by transformers.
 
-    Raises ArchiveError where MiniLM's archive cannot be had, RuntimeError where the hub is out of reach, ValueError for
-    a name that the hub does not know. Source: Wang et al. 2020 (MiniLM), fine-tuned as all-MiniLM-L6-v2.
+    Raises ArchiveError where MiniLM's archive cannot be had, ConnectionError where the hub is out of reach, ValueError
+    for a name that the hub does not know. Source: Wang et al. 2020 (MiniLM), fine-tuned as all-MiniLM-L6-v2.
     """
     from transformers import AutoModel
 
@@ -65,7 +65,7 @@ def _load(auto: type, place: str | Path, call: str) -> tuple["PreTrainedModel", 
     except OSError as error:
         if isinstance(error.__cause__, RepositoryNotFoundError | HFValidationError):
             raise ValueError(f"The hub has no model {place!s} that you may read: check its name, or log in.") from error
-        raise RuntimeError(
+        raise ConnectionError(
             f"Model {place!s} could not be loaded (no network, the hub is out of reach, or a file is missing): connect "
             f"and run this again, or use {call}(), which needs no hub."
         ) from error

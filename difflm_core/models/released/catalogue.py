@@ -120,8 +120,8 @@ def load_released(
     turns into one, behind a prompt). `folder` holds the repository's files; None fetches them from the hub.
 
     What it needs is told with `say` before anything is fetched. Raises ValueError for an unknown name (the nearest are
-    named) and for weights that do not fit, NotEnoughMemory with figures and a smaller model, RuntimeError where the hub
-    is out of reach.
+    named) and for weights that do not fit, NotEnoughMemory with figures and a smaller model, ConnectionError where the
+    hub is out of reach.
     """
     entry = released(name)
     need = memory.need_of(name, entry.parameters, entry.bytes_each, entry.dtype)
@@ -136,13 +136,12 @@ def load_released(
 def fetch(name: str, need: memory.Need) -> Path:
     """Weights and configuration only: no code of the repository is fetched."""
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     memory.check_disk(name, need, Path(constants.HF_HUB_CACHE))
     try:
         return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "tokenizer*", "*.jinja"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise RuntimeError(
+    except memory.no_hub() as error:
+        raise ConnectionError(
             f"{name} could not be fetched (no network, the hub is out of reach, or it asks you to log in): connect and "
             "run this again, or give the folder with its files: load_released(name, folder)."
         ) from error

@@ -42,15 +42,22 @@ def need_of(repo: str, parameters: int, bytes_each: int, dtype: torch.dtype) -> 
     return Need(count, count * DTYPES[dtype], stored, found is not None)
 
 
+def no_hub() -> tuple[type[Exception], ...]:
+    """What the hub's client raises where the hub cannot be reached or does not answer."""
+    from huggingface_hub import errors
+
+    # `errors.HTTPError` is that of the HTTP library under this version of the client: httpx, httpx2 or requests
+    return errors.HTTPError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError
+
+
 def counted(repo: str) -> tuple[int, int] | None:
     """(parameters, bytes) from the headers of the safetensors files on the hub; None without a hub, or without them."""
-    import httpx
     from huggingface_hub import get_safetensors_metadata
-    from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError, OfflineModeIsEnabled
+    from huggingface_hub.errors import NotASafetensorsRepoError
 
     try:
         found = get_safetensors_metadata(repo)
-    except (HfHubHTTPError, NotASafetensorsRepoError, OfflineModeIsEnabled, OSError, httpx.HTTPError):
+    except (NotASafetensorsRepoError, *no_hub()):
         return None
     bits = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I8": 8, "U8": 8, "BOOL": 8}
     stored = sum(count * bits.get(kind, 8) // 8 for kind, count in found.parameter_count.items())
