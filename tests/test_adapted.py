@@ -206,8 +206,8 @@ def test_the_command_tells_before_and_after_and_keeps_the_model(monkeypatch, tmp
     rows = [torch.randint(21, (2, 8), generator=seeded())]
     monkeypatch.setattr(adapt_command, "load_adapted", lambda source, device: (Adapted(qwen2(), 0), gpt_tokenizer()))
     monkeypatch.setattr(adapt_command, "texts_of", lambda settings, tokenizer: (pairs(21, seeded()), rows))
-    settings = Adaptation(steps=2, batch_size=2, length=8, from_scratch=True, folder=tmp_path / "kept")
-    adapt_command.main(settings)
+    chosen = f"--steps 2 --batch-size 2 --length 8 --from-scratch --folder {tmp_path / 'kept'}"
+    assert adapt_command.main(chosen.split()) == 0
     said = capsys.readouterr().out
     assert "32 training tokens" in said and "before:" in said and "after:" in said and said.count("\n> ") == 2
     assert (tmp_path / "kept" / "adapted.safetensors").is_file()
@@ -226,3 +226,23 @@ def test_the_default_is_the_packaged_model(monkeypatch):
     monkeypatch.setattr(pretrained, "smollm2_folder", no_archive)
     with pytest.raises(ArchiveError, match="packaged SmolLM2"):
         load_adapted()
+
+
+def test_the_command_says_in_one_sentence_what_failed(capsys, monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("Model x could not be loaded: connect and run this again.")
+
+    monkeypatch.setattr(adapt_command, "load_adapted", unreachable)
+    assert adapt_command.main(["--source", "x"]) == 1
+    assert capsys.readouterr().err == "Stopped: Model x could not be loaded: connect and run this again.\n"
+    with pytest.raises(SystemExit) as end:
+        adapt_command.main(["--steps", "0"])
+    assert end.value.code == 2
+
+
+def test_an_interrupted_command_has_its_status(capsys, monkeypatch):
+    def cut(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapt_command, "load_adapted", cut)
+    assert adapt_command.main([]) == 130 and "nothing was written" in capsys.readouterr().err

@@ -213,7 +213,7 @@ def test_without_a_network(capsys, monkeypatch):
     from difflm_core import data
 
     def unreachable(*arguments):
-        raise RuntimeError("Dataset 'x' could not be had from the hub: connect.")
+        raise ConnectionError("Dataset 'x' could not be had from the hub: connect.")
 
     monkeypatch.setattr(data, "hub", unreachable)
     status, _, err = told(capsys, "mdlm-lm1b")

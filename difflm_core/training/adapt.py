@@ -9,6 +9,7 @@ It prints the bound on held-out text before and after, and a few samples. The lo
 cross-entropy of the masks, while the attention mask opens in a line over the first part of the steps.
 """
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from difflm_core import data
+from difflm_core.data.cache import ArchiveError
 from difflm_core.evaluation import Estimate, estimate_nelbo
 from difflm_core.models.adapted import Adapted, load_adapted, save_adapted
 from difflm_core.objectives import masked_nelbo, masked_nelbo_by_count, stratified_times
 from difflm_core.processes import masked
 from difflm_core.samplers import confidence, sample_masked
 from difflm_core.training.descend import descend
+from difflm_core.training.stops import TrainingStopped
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def forget(model: Adapted, seed: int) -> None:
     model.mask_row.data.copy_(model.lm.get_input_embeddings().weight.mean(0))
 
 
-def main(settings: Adaptation) -> None:
+def run(settings: Adaptation) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_adapted(settings.source, device)
     if settings.from_scratch:
@@ -135,7 +138,21 @@ def main(settings: Adaptation) -> None:
         print(f"wrote {save_adapted(settings.folder, model, tokenizer)}")
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 stopped by an error (one sentence on it), 2 not understood, 130 interrupted."""
     import tyro
 
-    main(tyro.cli(Adaptation, description=__doc__))
+    settings = tyro.cli(Adaptation, args=arguments, description=__doc__, prog="python -m difflm_core.training.adapt")
+    try:
+        run(settings)
+    except KeyboardInterrupt:
+        print("Interrupted: nothing was written.", file=sys.stderr)
+        return 130
+    except (TrainingStopped, ArchiveError, OSError, ValueError) as error:
+        print(f"Stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

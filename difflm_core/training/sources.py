@@ -149,10 +149,7 @@ class LocalText(Corpus):
 def from_hub(name: str, column: str, test: str, streaming: bool = False):
     """(training texts, held-out texts). Raises ConnectionError where the hub is out of reach."""
     more = {"streaming": True} if streaming else {}
-    try:
-        return data.hub(name, "train", column, **more), data.hub(name, test, column, **more)
-    except RuntimeError as error:
-        raise ConnectionError(str(error)) from error
+    return data.hub(name, "train", column, **more), data.hub(name, test, column, **more)
 
 
 @dataclass(frozen=True)

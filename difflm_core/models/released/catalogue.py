@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from difflm_core.data.no_hub import no_hub
 from difflm_core.models.released import memory
 from difflm_core.models.released.dit import dit_from
 from difflm_core.models.released.llada import llada_from
@@ -140,7 +141,7 @@ def fetch(name: str, need: memory.Need) -> Path:
     memory.check_disk(name, need, Path(constants.HF_HUB_CACHE))
     try:
         return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "tokenizer*", "*.jinja"]))
-    except memory.no_hub() as error:
+    except (OSError, *no_hub()) as error:
         raise ConnectionError(
             f"{name} could not be fetched (no network, the hub is out of reach, or it asks you to log in): connect and "
             "run this again, or give the folder with its files: load_released(name, folder)."

@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from difflm_core.data.no_hub import no_hub
+
 DTYPES = {torch.float32: 4, torch.bfloat16: 2, torch.float16: 2}
 
 
@@ -42,14 +44,6 @@ def need_of(repo: str, parameters: int, bytes_each: int, dtype: torch.dtype) -> 
     return Need(count, count * DTYPES[dtype], stored, found is not None)
 
 
-def no_hub() -> tuple[type[Exception], ...]:
-    """What the hub's client raises where the hub cannot be reached or does not answer."""
-    from huggingface_hub import errors
-
-    # `errors.HTTPError` is that of the HTTP library under this version of the client: httpx, httpx2 or requests
-    return errors.HTTPError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError
-
-
 def counted(repo: str) -> tuple[int, int] | None:
     """(parameters, bytes) from the headers of the safetensors files on the hub; None without a hub, or without them."""
     from huggingface_hub import get_safetensors_metadata
@@ -57,7 +51,7 @@ def counted(repo: str) -> tuple[int, int] | None:
 
     try:
         found = get_safetensors_metadata(repo)
-    except (NotASafetensorsRepoError, *no_hub()):
+    except (NotASafetensorsRepoError, OSError, *no_hub()):
         return None
     bits = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I8": 8, "U8": 8, "BOOL": 8}
     stored = sum(count * bits.get(kind, 8) // 8 for kind, count in found.parameter_count.items())
