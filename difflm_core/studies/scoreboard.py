@@ -10,7 +10,7 @@ encoder that was pretrained outside of the budget, as each of their rows says. F
     texts     what a sampler writes with so many calls of its largest network; `network_calls` counts all networks
     seconds   per 1,000 tokens: all samplers beside each other, at the end, with the networks of the first seed
 
-Rows are kept as they come: an interrupted study goes on where it was. About an hour and a half on one core.
+Rows are kept as they come: an interrupted study goes on where it was. The stored run took 50 minutes of one core.
 """
 
 import statistics

@@ -316,7 +316,7 @@ print(pictures.agreement(study))
 #
 # ## 7 · Real text
 #
-# The same question on sentences from Wikipedia, 4,096 word pieces, one sentence a canvas: the course checkpoints of lessons 03 to 06 and a masked model on the same pieces. Here budgets are *not* equal: the four latent systems are larger, stand on MiniLM's states and were trained for eight to fourteen minutes of one core, the masked model for seven. They are here to be seen, not to be ranked. No exact $p$ any more: a judge reads the samples, a language model of 135 million parameters that none of the writers has seen, and human sentences are read by the same judge. One training run each: small differences mean nothing.
+# The same question on sentences from Wikipedia, 4,096 word pieces, one sentence a canvas: the course checkpoints of lessons 03 to 06 and a masked model on the same pieces. Here budgets are *not* equal: the four latent systems are larger, stand on MiniLM's states and were trained for eight to fourteen minutes of one core (their cards say so), the masked model for seven. They are here to be seen, not to be ranked. No exact $p$ any more: a judge reads the samples, a language model of 135 million parameters that none of the writers has seen, and human sentences are read by the same judge. One training run each: small differences mean nothing.
 #
 # **Predict:** how far below the human sentences' MAUVE will the best writer be? And who will have the lowest judge's perplexity?
 
@@ -326,7 +326,7 @@ print(pictures.real_text(load_results("latents_table")))
 # %% [markdown]
 # Very far: 0.11 at best, human sentences 0.95. And the lowest perplexity is PLANNER's, 61, below human sentences (63): with a diversity of 0.05 (human 0.77) and a third of its 4-grams out of the training set. Section 1's trick, without anybody having turned a temperature: a decoder that knows its grammar and little else says what is usual. LD4LG, with a decoder of the same kind and codes that carry more, is at 967. Those that read all words off at once write words of a topic side by side, at perplexities above that of *shuffled* human sentences (1,409), the masked model last; and theirs are the diversities nearest to human ones, or above them. Every column alone would crown another writer. (What a bound would say: the masked model's is on its card in `lessons/checkpoints`; the four have none.)
 #
-# The recipes `ar-sentences`, `gidd-sentences`, `d3pm-sentences`, `d3pm-uniform-sentences`, `block-sentences` and `diffusion-lm-sentences` have the masked model's parameters and FLOPs on the same sentences, six to ten minutes of one core each; `python -m difflm_core.studies.text_scoreboard` trains what is missing and makes the same table of all methods, with bounds.
+# The recipes `ar-sentences`, `gidd-sentences`, `d3pm-sentences`, `d3pm-uniform-sentences`, `block-sentences` and `diffusion-lm-sentences` have the masked model's parameters and FLOPs on the same sentences; `python -m difflm_core.studies.text_scoreboard` trains what is missing and makes the same table of all methods, with bounds.
 #
 # ## 8 · Rung by rung
 #

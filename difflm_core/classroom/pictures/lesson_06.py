@@ -220,24 +220,26 @@ SYSTEM = {
 }
 
 
+FIGURES = {
+    "parameters": lambda row: f"{row['parameters'] / 1e6:.2f} M",
+    "BLEU back": lambda row: f"{row['bleu']:.2f}",
+    "judge ppl": lambda row: f"{row['perplexity']:.0f}",
+    "entropy": lambda row: f"{row['entropy']:.2f}",
+    "distinct-2": lambda row: f"{row['distinct_2']:.3f}",
+    "MAUVE": lambda row: f"{row['mauve']:.3f}",
+    "memorised": lambda row: f"{row['memorised']:.3f}",
+    "words": lambda row: f"{row['words']:.0f}",
+    "calls": lambda row: f"{row['network_calls']:.0f}",
+    "s per 1,000": lambda row: f"{row['seconds_per_1000_tokens']:.1f}",
+}
+
+
 def on_real_text(study: dict) -> str:
     """The stored table of systems on Wikipedia sentences: what comes back, what is drawn, what it costs."""
-    columns = {
-        "parameters": lambda row: f"{row['parameters'] / 1e6:.2f} M",
-        "BLEU back": lambda row: f"{row['bleu']:.2f}",
-        "judge ppl": lambda row: f"{row['perplexity']:.0f}",
-        "entropy": lambda row: f"{row['entropy']:.2f}",
-        "distinct-2": lambda row: f"{row['distinct_2']:.3f}",
-        "MAUVE": lambda row: f"{row['mauve']:.3f}",
-        "memorised": lambda row: f"{row['memorised']:.3f}",
-        "words": lambda row: f"{row['words']:.0f}",
-        "calls": lambda row: f"{row['network_calls']:.0f}",
-        "s per 1,000": lambda row: f"{row['seconds_per_1000_tokens']:.1f}",
-    }
-    lines = [f"{'':16s}" + "".join(f"{head:>{len(head) + 2}s}" for head in columns)]
+    lines = [f"{'':16s}" + "".join(f"{head:>{len(head) + 2}s}" for head in FIGURES)]
     rows = {row["system"]: row for row in study["runs"]}
     for system, name in ((system, name) for system, name in SYSTEM.items() if system in rows):
-        cells = (filled(cell, rows[system]).rjust(len(head) + 2) for head, cell in columns.items())
+        cells = (filled(cell, rows[system]).rjust(len(head) + 2) for head, cell in FIGURES.items())
         lines.append(f"{name:16s}" + "".join(cells))
     told = f"{study['settings']['samples']} texts a row; judge: {study['runs'][0]['judge']}; s per 1,000 tokens"
     return "\n".join([*lines, told, again(study)])

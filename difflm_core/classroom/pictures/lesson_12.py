@@ -1,5 +1,5 @@
-"""The tables and the pictures of lesson 12: the stored studies scoreboard and text_scoreboard, all methods beside each
-other.
+"""The tables and the pictures of lesson 12: the stored studies scoreboard, latents_table and text_scoreboard, methods
+beside each other.
 """
 
 from itertools import combinations
@@ -8,7 +8,7 @@ from statistics import mean
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from difflm_core.classroom.pictures.lesson_06 import filled
+from difflm_core.classroom.pictures.lesson_06 import FIGURES, SYSTEM, filled
 from difflm_core.classroom.pictures.lesson_08 import Picture, again
 from difflm_core.classroom.plots import BLACK, BLUE, METHOD_COLOUR, ON_VECTORS, ORANGE, label_lines, style_of
 
@@ -334,7 +334,7 @@ def agreement(study: dict) -> str:
     )
 
 
-# real text: the study text_scoreboard
+# real text: the studies latents_table and text_scoreboard
 
 TEXT_SYSTEM = {
     "ar-sentences": "AR",
@@ -347,24 +347,14 @@ TEXT_SYSTEM = {
     "gidd-sentences": "GIDD",
     "block-sentences": "blocks of 4",
     "diffusion-lm-sentences": "Diffusion-LM",
-    "ld4lg-wikipedia": "LD4LG",
-    "planner-wikipedia": "PLANNER",
-    "tencdm-wikipedia": "TEncDM",
-    "cosmos-wikipedia": "COSMOS",
-    "human": "human texts",
-    "shuffled words": "human, shuffled",
+    **{system: name for system, name in SYSTEM.items() if system != "mdlm-sentences"},
 }
 TEXT_COLUMNS = {
-    "parameters": lambda row: f"{row['parameters'] / 1e6:.2f} M",
+    "parameters": FIGURES["parameters"],
     "bound": lambda row: "none" if row["bound"] is None else f"{row['bound']:.3f}",
-    "judge ppl": lambda row: f"{row['perplexity']:.0f}",
-    "entropy": lambda row: f"{row['entropy']:.2f}",
-    "distinct-2": lambda row: f"{row['distinct_2']:.3f}",
+    **{head: FIGURES[head] for head in ("judge ppl", "entropy", "distinct-2")},
     "diversity": lambda row: f"{row['diversity']:.3f}",
-    "MAUVE": lambda row: f"{row['mauve']:.3f}",
-    "memorised": lambda row: f"{row['memorised']:.3f}",
-    "words": lambda row: f"{row['words']:.0f}",
-    "calls": lambda row: f"{row['network_calls']:.0f}",
+    **{head: FIGURES[head] for head in ("MAUVE", "memorised", "words", "calls")},
     "s / 1,000 tokens": lambda row: f"{row['seconds_per_1000_tokens']:.2f}",
 }
 
