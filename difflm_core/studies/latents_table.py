@@ -75,8 +75,10 @@ def texts_of(source: WikipediaStates) -> tuple[list[str], TrainingTexts]:
     return human, TrainingTexts(seen, progress=True)
 
 
-def opened(name: str, seed: int, count: int) -> tuple[Draw, dict]:
-    """How a checkpoint makes its texts, and what is known of it besides."""
+def opened(name: str, seed: int, count: int, steps: int | None = None) -> tuple[Draw, dict]:
+    """How a checkpoint makes its texts, and what is known of it besides. Latents are drawn in as many steps as the
+    recipe says, and read back; with `steps` of one's own they are only drawn.
+    """
     generator = torch.Generator().manual_seed(seed)
     if name == SETTINGS["mdlm"]:
         model, tokenizer = course_checkpoint(name)
@@ -89,12 +91,14 @@ def opened(name: str, seed: int, count: int) -> tuple[Draw, dict]:
     system = course_latents(name)
 
     def draw_latents():
-        sample = system.sample(count, generator, label=system.classes(count, generator))
+        sample = system.sample(count, generator, steps, label=system.classes(count, generator))
         return read(sample, system.decode, system.canvas.end)
 
+    known = {"parameters": sum(p.numel() for p in system.parts.parameters())}
+    if steps:
+        return draw_latents, known | {"steps": steps}
     batch, _ = system.recipe.data.evaluation()
-    known = {"parameters": sum(p.numel() for p in system.parts.parameters()), "steps": system.recipe.sample_steps}
-    return draw_latents, known | reconstruction(system, batch)
+    return draw_latents, known | {"steps": system.recipe.sample_steps} | reconstruction(system, batch)
 
 
 def read(sample: Sample, decode: Callable[[Tensor], str], end: int) -> tuple[Sample, list[str], int]:
