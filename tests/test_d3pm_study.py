@@ -171,6 +171,16 @@ def test_the_heat_maps_show_products():
     pictures.plt.close(figure)
 
 
+def test_the_heat_maps_name_the_rows_of_the_first_panel_and_of_one_with_a_mask():
+    beta = torch.tensor([0.2], dtype=torch.float64)
+    four = {"uniform": matrices.uniform(3, beta), "absorbing": matrices.absorbing(4, beta)}
+    four["again"] = four["uniform"]
+    figure, _, _ = pictures.heat_maps(four, (1,), ["a", "b", "c"])
+    rows = [[label.get_text() for label in ax.get_yticklabels()] for ax in figure.axes[:3]]
+    assert rows == [["a", "b", "c"], ["a", "b", "c", "▢"], ["", "", ""]]
+    pictures.plt.close(figure)
+
+
 # --- the widget -------------------------------------------------------------------------------------------------
 
 WORDS = ["the", "fox", "hops"]

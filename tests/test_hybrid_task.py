@@ -37,7 +37,7 @@ def test_the_weightings_differ():
 
 
 def test_no_random_tokens_are_masked_diffusion():
-    """At t = s^3, times 3 s^2, the masked bound."""
+    """At t = u^3, times 3 u^2, the masked bound."""
     reference = masked_nelbo(masked(11), MODEL, X, T**3, seeded()) * 3 * T[:, None] ** 2
     assert torch.allclose(Hybrid(0.0).nelbo(MODEL, X, T, seeded()), reference, rtol=1e-4, atol=1e-5)
 

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib import pyplot as plt
 
-from difflm_core.classroom.pictures import lesson_12, lesson_12_plans
+from difflm_core.classroom.pictures import lesson_12, lesson_12_plans, lesson_12_text
 from difflm_core.studies import scoreboard
 from difflm_core.training.plan import needs
 from difflm_core.training.recipes import RECIPES
@@ -116,24 +116,38 @@ def text_study(*rows: dict) -> dict:
 
 def test_real_text_takes_what_is_there():
     study = text_study(
-        {"system": "mdlm-sentences", "seed": 0, "calls": 8, "bound": 4.5, "mauve": 0.2} | COST | TEXT,
-        {"system": "mdlm-sentences", "seed": 0, "calls": 36, "bound": 4.5, "standard_error": 0.01} | COST | TEXT,
+        {"system": "mdlm-sentences", "seed": 0, "calls": 8, "bound": 9.5, "mauve": 0.2} | COST | TEXT,
+        {"system": "mdlm-sentences", "seed": 0, "bound": 4.5, "standard_error": 0.01} | COST | TEXT,
         {"system": "tencdm-wikipedia", "seed": 0, "bound": None, "no_bound": "of the latents only"} | COST | TEXT,
         {"system": "cosmos-wikipedia", "seed": 0, "bound": None, "no_bound": "of the latents only"} | COST | TEXT,
+        {"system": "human", "seed": 0} | {key: None if key == "distinct_2" else value for key, value in TEXT.items()},
+    )
+    lines = lesson_12_text.real_text(study).splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["MDLM", "TEncDM", "COSMOS", "human texts"]
+    assert "4.500" in lines[1] and "none" in lines[2] and "1.84 M" in lines[2]
+    assert lines[4].split()[2:4] == ["-", "-"] and lines[4].split()[-2:] == ["-", "-"]
+    assert "none: TEncDM, COSMOS: of the latents only" in lines and "judge: a judge" in lines
+    assert len({len(line) for line in lines[:5]}) == 1, "columns stand under their heads"
+
+
+def test_real_text_takes_means_and_ranges_of_the_seeds():
+    rows = [{"system": "ar-sentences", "seed": seed, "bound": 4.0 + seed} | COST | TEXT for seed in (0, 1)]
+    lines = lesson_12_text.real_text(text_study(*rows)).splitlines()
+    assert "4.500 ± 0.500" in lines[1] and "100 ± 0 " in lines[1] and "AR" not in lines[2]
+
+
+def test_text_frontiers_show_every_number_of_calls():
+    few = {"network_calls": 4.0, "perplexity": 900.0, "diversity": 0.9}
+    study = text_study(
+        {"system": "mdlm-sentences", "seed": 0, "bound": 4.5} | COST | TEXT,
+        {"system": "mdlm-sentences", "seed": 0, "bound": 4.5, "calls": 4} | COST | TEXT | few,
+        {"system": "planner-wikipedia", "seed": 0, "bound": None, "no_bound": "why"} | COST | TEXT,
         {"system": "human", "seed": 0} | TEXT,
     )
-    lines = lesson_12.real_text(study).splitlines()
-    assert [line.split("  ")[0] for line in lines[1:6]] == ["MDLM", "MDLM", "TEncDM", "COSMOS", "human texts"]
-    assert "4.500" in lines[1] and "none" in lines[3] and "1.84 M" in lines[3]
-    assert lines[5].split()[2:4] == ["-", "-"] and lines[5].split()[-2:] == ["-", "-"]
-    assert "none: TEncDM, COSMOS: of the latents only" in lines and "judge: a judge" in lines
-    assert len({len(line) for line in lines[:6]}) == 1, "columns stand under their heads"
-
-
-def test_real_text_takes_means_over_seeds():
-    rows = [{"system": "ar-sentences", "seed": seed, "bound": 4.0 + seed} | COST | TEXT for seed in (0, 1)]
-    lines = lesson_12.real_text(text_study(*rows)).splitlines()
-    assert "4.500" in lines[1] and "AR" not in lines[2]
+    fig, alt, said = lesson_12_text.text_frontiers(study)
+    assert "MDLM: 900 at 4 calls and diversity 0.90, 100 at 36 calls and diversity 0.40; PLANNER: 100 at 36" in alt
+    assert "human texts: 100 at diversity 0.40" in alt and "python -m made.up" in said
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("name", ["mdlm-tiny", "mdlm-owt", "llada-1b"])

@@ -1,5 +1,6 @@
 """The player, the reader, the schedule explorer and the cockpit: their twins, their moves, and what they refuse."""
 
+import re
 import time
 
 import pytest
@@ -17,6 +18,7 @@ from difflm_core.classroom.cockpit import (
     usual_ways,
 )
 from difflm_core.classroom.lesson import load_results
+from difflm_core.classroom.pictures import lesson_02
 from difflm_core.classroom.recordings import from_states
 from difflm_core.classroom.schedule_curves import TIMES, curves, mask_noise, useless, usual_schedules, vector_noise
 from difflm_core.classroom.typed import LONGEST, answered, read_sentence
@@ -224,6 +226,25 @@ def test_every_move_of_the_schedule_explorer_redraws_at_once():
         seen.add(picture.value)
     assert len(seen) == 6 and (time.process_time() - start) / 5 < 0.1
     assert "tan-9, t = 0.25" in picture.value and 'role="img"' in picture.value and "nan" not in picture.value
+
+
+def test_a_schedule_looks_alike_in_lesson_02_in_the_figure_and_in_the_live_picture():
+    noise, names = mask_noise(MINI, 20, 5), [*lesson_02.SCHEDULES, "linear in alpha"]
+    schedules = dict.fromkeys(names, Linear())
+    there, _, _ = lesson_02.recoverable(load_results("recoverable_tokens"))
+    here, _, _ = widgets_schedule.schedule_figure(schedules, noise, "masks")
+    menu, _, _, picture = widgets_schedule.schedule_controls(schedules, {"masks": noise}).children
+    looks, live = [], {}
+    for figure in (there, here):
+        lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+        looks.append({name: (lines[name].get_color(), lines[name].get_linestyle()) for name in lesson_02.SCHEDULES})
+        lesson_02.plt.close(figure)
+    for menu.value in names:
+        look = re.search(r'stroke="(#\w+)" stroke-width="2.5" stroke-dasharray="([\w .]+)"', picture.value)
+        live[menu.value] = look.groups()
+    assert looks[0] == looks[1] and len(set(live.values())) == len(names)
+    assert all(live[name][0] == colour for name, (colour, _) in looks[0].items())
+    assert all((live[name][1] == "none") == (dashes == "-") for name, (_, dashes) in looks[0].items())
 
 
 def test_the_schedule_explorer_shows_its_figure_first(shown):

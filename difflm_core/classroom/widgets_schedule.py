@@ -4,6 +4,7 @@ The static twin is a figure of all schedules. The live picture is an SVG made of
 adds a line and four dots.
 """
 
+from collections.abc import Iterable
 from html import escape
 
 import ipywidgets as controls
@@ -15,11 +16,16 @@ from torch import Tensor
 
 from difflm_core.classroom.choices import choice
 from difflm_core.classroom.lesson import is_static, show
-from difflm_core.classroom.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from difflm_core.classroom.pictures.lesson_02 import SCHEDULES
+from difflm_core.classroom.plots import BLACK, BLUE, GREY, VERMILLION
 from difflm_core.classroom.schedule_curves import TIMES, Curves, Noise, curves, numbers, useless, usual_schedules
 from difflm_core.processes import Schedule
 
-LOOKS = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"), (VERMILLION, "-"), (BLACK, "--"), (SKY, "-."))
+Look = tuple[str, str | tuple]  # colour and dashes, as matplotlib takes them
+SAME = {"tan-1": "cosine", "tan-3": "shifted cosine 3", "tan-9": "shifted cosine 9"}  # one curve under two names
+KNOWN: dict[str, Look] = {**SCHEDULES, **{name: SCHEDULES[other] for name, other in SAME.items()}}
+FREE: tuple[Look, ...] = ((BLUE, "--"), (GREY, "-"), (BLACK, "-."), (VERMILLION, "-"))  # for all other names
+SVG_DASHES = {"-": "none", "--": "9 4", "-.": "10 3 2 3", ":": "2 3"}
 PANELS = (  # field of Curves, title, lowest and highest value shown
     ("alpha", "signal alpha", 0.0, 1.0),
     ("log_snr", "log10 SNR", -4.0, 4.0),
@@ -29,12 +35,25 @@ PANELS = (  # field of Curves, title, lowest and highest value shown
 WIDTH, HEIGHT, LEFT, TOP = 230, 130, 34, 24  # of one panel of the SVG, and its margins
 
 
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Colour and dashes of each schedule: those of lesson 02's picture where it has one of this name."""
+    free = iter(FREE)
+    return {name: KNOWN.get(name) or next(free, (BLACK, "-")) for name in names}
+
+
+def svg_dashes(dashes: str | tuple) -> str:
+    """Matplotlib's dashes as a `stroke-dasharray` for lines 2.5 wide."""
+    return SVG_DASHES[dashes] if isinstance(dashes, str) else " ".join(f"{2 * part:g}" for part in dashes[1])
+
+
 def schedule_figure(schedules: dict[str, Schedule], noise: Noise, title: str) -> tuple[Figure, str, str]:
-    """The static twin, its alternative text, and the numbers at five times in words."""
+    """The static twin, its alternative text, and the numbers at three times in words."""
     found = {name: curves(schedule, noise) for name, schedule in schedules.items()}
     fig, axes = plt.subplots(1, len(PANELS), figsize=(10.5, 2.9))
+    styles = looks(found)
     for ax, (field, label, low, high) in zip(axes, PANELS):
-        for (name, curve), (colour, dashes) in zip(found.items(), LOOKS):
+        for name, curve in found.items():
+            colour, dashes = styles[name]
             ax.plot(TIMES, getattr(curve, field).clamp(low, high), ls=dashes, color=colour, label=name, lw=1.6)
         ax.set(xlabel="t", title=label, ylim=(low - 0.03 * (high - low), high + 0.03 * (high - low)))
         ax.title.set_fontsize(10)
@@ -77,8 +96,9 @@ def backdrop(found: dict[str, Curves]) -> list[str]:
     return parts
 
 
-def schedule_svg(back: list[str], chosen: Curves, t: float, alt: str) -> str:
-    """The live picture: the chosen curve in colour, and where it stands at t."""
+def schedule_svg(back: list[str], chosen: Curves, look: Look, t: float, alt: str) -> str:
+    """The live picture: the chosen curve in its own colour and dashes, and where it stands at t."""
+    colour, dashes = look
     i, panels = int(round(t * (len(TIMES) - 1))), []
     for k, (field, _, low, high) in enumerate(PANELS):
         values = getattr(chosen, field)
@@ -86,9 +106,10 @@ def schedule_svg(back: list[str], chosen: Curves, t: float, alt: str) -> str:
         x = WIDTH * float(TIMES[i])
         panels.append(
             f'<g transform="translate({LEFT + k * (WIDTH + LEFT + 6)},{TOP})">{back[k]}'
-            f'<polyline points="{path(values, low, high)}" fill="none" stroke="{BLUE}" stroke-width="2.5"/>'
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{HEIGHT}" stroke="{VERMILLION}" stroke-dasharray="4 3"/>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{VERMILLION}"/></g>'
+            f'<polyline points="{path(values, low, high)}" fill="none" stroke="{colour}" stroke-width="2.5" '
+            f'stroke-dasharray="{svg_dashes(dashes)}"/>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{HEIGHT}" stroke="{BLACK}" stroke-dasharray="1 3"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{BLACK}"/></g>'
         )
     size = f"0 0 {len(PANELS) * (WIDTH + LEFT + 6) + 8} {TOP + HEIGHT + 20}"
     return f'<svg viewBox="{size}" width="100%" role="img" aria-label="{escape(alt)}">{"".join(panels)}</svg>'
@@ -103,12 +124,12 @@ def schedule_controls(schedules: dict[str, Schedule], noises: dict[str, Noise]) 
     )  # fmt: skip
     found = {kind: {name: curves(s, noise) for name, s in schedules.items()} for kind, noise in noises.items()}
     back = {kind: backdrop(group) for kind, group in found.items()}
-    picture = controls.HTML()
+    picture, styles = controls.HTML(), looks(schedules)
 
     def draw(_=None) -> None:
         kind, name, t = kinds.value, menu.value, slider.value
         line = numbers(name, found[kind][name], noises[kind], t)
-        svg = schedule_svg(back[kind], found[kind][name], t, line)
+        svg = schedule_svg(back[kind], found[kind][name], styles[name], t, line)
         picture.value = f'<p role="status">{escape(line)}</p>{svg}'
 
     for control in (menu, kinds, slider):

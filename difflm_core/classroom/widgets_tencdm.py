@@ -109,7 +109,8 @@ def shift_explorer(noises: dict[str, Noise]) -> None:
         raise ValueError("shift_explorer needs at least one kind of vectors: {name: vector_noise(study, 64)}.")
     name = next(iter(noises))
     figure, alt = shift_figure(noises[name], name)
-    caption = f"Vectors: {name}, read by the exact posterior. Flat pieces on the right are steps that teach nothing. "
+    caption = f"Vectors: {name}, read by the exact posterior. Where a curve of the right panel is flat, "
+    caption += "steps teach nothing. "
     if is_static():
         show(figure, alt, caption + "Run this cell in JupyterLab to move d yourself.")
     else:

@@ -46,12 +46,12 @@ def gidd_nelbo(
 
 
 def gidd_nelbo_warped(
-    process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], s: Float[Tensor, "B"],
+    process: DiscreteProcess, denoiser: Denoiser, x: Int[Tensor, "B L"], u: Float[Tensor, "B"],
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B L"]:  # fmt: skip
-    """`gidd_nelbo` at t = s^3, times dt/ds: the same bound for s ~ U(0, 1), with finite variance for hybrid noise."""
-    loss = gidd_nelbo(process, denoiser, x, s**3, generator)
-    return loss * (3 * s**2).to(loss.dtype)[:, None]
+    """`gidd_nelbo` at t = u^3, times dt/du: the same bound for u ~ U(0, 1), with finite variance for hybrid noise."""
+    loss = gidd_nelbo(process, denoiser, x, u**3, generator)
+    return loss * (3 * u**2).to(loss.dtype)[:, None]
 
 
 def gidd_loss(

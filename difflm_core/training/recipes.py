@@ -34,7 +34,7 @@ NARROWER = replace(SENTENCES.size, width=112, time_conditioning=True)
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "mdlm-tiny": ("Masked diffusion on the toy language: about two minutes on 2 CPU cores.", Recipe()),
-    "ar-tiny": ("Its autoregressive twin: same network, causal attention.", Recipe(task=Autoregressive())),
+    "ar-tiny": ("Autoregressive, on the toy language: same network, causal attention.", Recipe(task=Autoregressive())),
     "mdlm-shakespeare": ("Masked diffusion on Shakespeare, 1,024 BPE tokens.", REAL_TEXT),
     "ar-shakespeare": ("The autoregressive twin of mdlm-shakespeare.", replace(REAL_TEXT, task=Autoregressive())),
     "mdlm-wikipedia": (

@@ -403,7 +403,7 @@ print("ignoring z: exact for any noise", all(abs(found[k].mean - alone) < 4 * fo
 # ## 6 · Reporting: an average that lies
 #
 # The estimates above were not drawn with $t \sim U(0,1)$. A wrong word at small $t$ is rare (chance of order $\sqrt t$) but counts $\frac{1}{2t}$. Mean: $\int \sqrt t\,\frac1t\,dt$, finite. Mean *square*: $\int \sqrt t\,\frac1{t^2}\,dt = \infty$. An average with infinite variance
-# looks calm for thousands of draws, mostly *below* its mean, until one draw arrives that outweighs them all. The cure is to look more often where it is dangerous: $t = s^3$ with $s \sim U(0,1)$, and weigh by $dt/ds = 3s^2$. Same mean; now the square is finite.
+# looks calm for thousands of draws, mostly *below* its mean, until one draw arrives that outweighs them all. The cure is to look more often where it is dangerous: take the cube of a number from $U(0,1)$ as $t$, and divide by the density that $t$ then has, $1/(3\,t^{2/3})$. Same mean; now the square is finite.
 
 # %%
 def spread_of(estimator):
@@ -421,7 +421,7 @@ def spread_of(estimator):
 
 plain, plain_largest = spread_of(gidd_nelbo)
 warped, warped_largest = spread_of(gidd_nelbo_warped)
-for name, means, largest in (("t uniform", plain, plain_largest), ("t = s^3", warped, warped_largest)):
+for name, means, largest in (("t uniform", plain, plain_largest), ("t as a cube", warped, warped_largest)):
     print(f"{name:12s} batch means: median {means.median():+.3f}, sd {means.std():.3f}, largest {means.max():+.2f};  share below the truth {100 * (means < 0).double().mean():.0f} %;  largest single token {largest:.0f} nats")
 
 # %%
@@ -431,7 +431,7 @@ print("the largest single token is far larger with uniform t:", plain_largest > 
 # %% [markdown]
 # With uniform $t$ two batches in three lie below the truth, and one lies 13 nats above it.
 #
-# From here on every bound is drawn with $t = s^3$ (`gidd_nelbo_warped`), always with the bound's own weights.
+# From here on every bound is drawn with a cube as $t$ (`gidd_nelbo_warped`), always with the bound's own weights.
 #
 # ## 7 · Training: which weights may one change?
 #

@@ -137,7 +137,7 @@ def weights(t: Tensor, curves: dict[str, Tensor], blow: dict[str, tuple[Tensor, 
 
 def walks(data, process, trajectories: dict[str, Float[Tensor, "times N"]], times: dict[str, Tensor]) -> Picture:
     """Paths of samplers from noise (right) to data (left) on the density's sheet."""
-    fig, axes = plt.subplots(1, len(trajectories), figsize=(10, 3.8), sharey=True)
+    fig, axes = plt.subplots(1, len(trajectories), figsize=(8, 3.4), sharey=True)
     for ax, (name, paths) in zip(axes, trajectories.items()):
         sheet(ax, data, process)
         ax.plot(times[name], paths, lw=1.1)

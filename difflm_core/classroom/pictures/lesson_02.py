@@ -113,8 +113,13 @@ def bound_parts(parts, entropy: float) -> Picture:
     return fig, alt, f"The exact entropy of the language is {entropy:.3f} nats per word."
 
 
-SCHEDULES = {"linear beta": VERMILLION, "cosine": SKY, "sqrt": METHOD_COLOUR["diffusion_lm"], "shifted cosine 3": GREEN}
-SCHEDULES["shifted cosine 9"] = PURPLE
+SCHEDULES = {  # name: (colour, dashes), here and in the schedule explorer
+    "linear beta": (VERMILLION, ":"),
+    "cosine": (SKY, "-."),
+    "sqrt": (METHOD_COLOUR["diffusion_lm"], "--"),
+    "shifted cosine 3": (GREEN, "-"),
+    "shifted cosine 9": (PURPLE, (0, (5, 1, 1, 1))),
+}
 
 
 def recoverable(study: dict) -> Picture:
@@ -123,7 +128,7 @@ def recoverable(study: dict) -> Picture:
     t, blind, said = study["settings"]["times"], study["settings"]["guessed_blind"], []
     for ax, D in zip(axes, (16, 128)):
         wasted = []
-        for (name, colour), dashes in zip(SCHEDULES.items(), (":", "-.", "--", "-", (0, (5, 1, 1, 1)))):
+        for name, (colour, dashes) in SCHEDULES.items():
             runs = [r for r in study["runs"] if (r["D"], r["scale"], r["schedule"]) == (D, "unit variance", name)]
             share = 100 * torch.tensor([r["context"] for r in runs])
             ax.plot(t, share.mean(0), color=colour, ls=dashes, label=name)

@@ -26,7 +26,7 @@ NOISE_COLOUR = {"absorbing": BLUE, "uniform": VERMILLION, "nearest neighbour": G
 def heat_maps(Q: dict[str, Float[Tensor, "T K K"]], steps: tuple[int, ...], words: list[str]) -> Picture:
     """Cumulative matrices after `steps`, one column of panels for each family; `words` name the states (and a mask)."""
     fig, axes = plt.subplots(len(steps), len(Q), figsize=(10, 0.5 + 2.55 * len(steps)), squeeze=False)
-    for column, (name, single) in zip(axes.T, Q.items()):
+    for place, (column, (name, single)) in enumerate(zip(axes.T, Q.items())):
         product, shown = torch.eye(single.shape[-1], dtype=single.dtype), {}
         for step, matrix in enumerate(single, 1):
             product = product @ matrix
@@ -36,7 +36,8 @@ def heat_maps(Q: dict[str, Float[Tensor, "T K K"]], steps: tuple[int, ...], word
             image = ax.imshow(shown[step].sqrt().numpy(), cmap="Blues", vmin=0, vmax=1)
             bottom = names if ax is column[-1] else [""] * len(names)
             ax.set_xticks(range(len(names)), bottom, rotation=90, fontsize=7)
-            ax.set_yticks(range(len(names)), names if ax in axes[:, 0] else [""] * len(names), fontsize=7)
+            named = place == 0 or len(names) > len(words)  # a mask is one row more than the rest
+            ax.set_yticks(range(len(names)), names if named else [""] * len(names), fontsize=7)
             ax.tick_params(length=0)
             ax.grid(False)
             ax.set_title(f"{name}, {step} step{'s' * (step > 1)}", fontsize=10)

@@ -1,6 +1,4 @@
-"""The tables and the pictures of lesson 12: the stored studies scoreboard, latents_table and text_scoreboard, methods
-beside each other.
-"""
+"""The tables and the pictures of lesson 12 on the toy language: the stored study scoreboard."""
 
 from itertools import combinations
 from statistics import mean
@@ -8,7 +6,6 @@ from statistics import mean
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from difflm_core.classroom.pictures.lesson_06 import FIGURES, SYSTEM, filled
 from difflm_core.classroom.pictures.lesson_08 import Picture, again
 from difflm_core.classroom.plots import BLACK, BLUE, METHOD_COLOUR, ON_VECTORS, ORANGE, label_lines, style_of
 
@@ -332,70 +329,3 @@ def agreement(study: dict) -> str:
     return "\n".join(
         [f"the smaller bound writes better in {len(pairs) - len(against)} of {len(pairs)} pairs", *against]
     )
-
-
-# real text: the studies latents_table and text_scoreboard
-
-TEXT_SYSTEM = {
-    "ar-sentences": "AR",
-    "d3pm-uniform-sentences": "D3PM uniform",
-    "d3pm-sentences": "D3PM absorbing",
-    "mdlm-sentences": "MDLM",
-    "mdlm-sentences + remdm": "MDLM + ReMDM",
-    "mdlm-sentences + star": "MDLM + Star+",
-    "mdlm-sentences + gstar": "MDLM + G-Star",
-    "gidd-sentences": "GIDD",
-    "block-sentences": "blocks of 4",
-    "diffusion-lm-sentences": "Diffusion-LM",
-    **{system: name for system, name in SYSTEM.items() if system != "mdlm-sentences"},
-}
-TEXT_COLUMNS = {
-    "parameters": FIGURES["parameters"],
-    "bound": lambda row: "none" if row["bound"] is None else f"{row['bound']:.3f}",
-    **{head: FIGURES[head] for head in ("judge ppl", "entropy", "distinct-2")},
-    "diversity": lambda row: f"{row['diversity']:.3f}",
-    **{head: FIGURES[head] for head in ("MAUVE", "memorised", "words", "calls")},
-    "s / 1,000 tokens": lambda row: f"{row['seconds_per_1000_tokens']:.2f}",
-}
-
-
-def real_text(study: dict) -> str:
-    """One line a system and number of calls, means over the seeds: bound, judge, variety, copies, costs; and why a
-    bound is missing. Systems that the study does not have are left out.
-    """
-    lines = [f"{'':16s}" + "".join(f"{head:>{wide(head)}s}" for head in TEXT_COLUMNS)]
-    for system, name in TEXT_SYSTEM.items():
-        for rows in by_calls(study, system):
-            row = averaged(rows)
-            cells = (filled(cell, row).rjust(wide(head)) for head, cell in TEXT_COLUMNS.items())
-            lines.append(f"{name:16s}" + "".join(cells))
-    said = []
-    for why in dict.fromkeys(row["no_bound"] for row in study["runs"] if row.get("no_bound")):
-        names = dict.fromkeys(row["system"] for row in study["runs"] if row.get("no_bound") == why)
-        said.append(f"none: {', '.join(TEXT_SYSTEM.get(system, system) for system in names)}: {why}")
-    judges = {row["judge"] for row in study["runs"] if row.get("judge")}
-    told = [f"judge: {', '.join(sorted(judges))}"] if judges else []
-    return "\n".join([*lines, "", *said, *told, again(study)])
-
-
-def wide(head: str) -> int:
-    return max(10, len(head) + 2)
-
-
-def by_calls(study: dict, system: str) -> list[list[dict]]:
-    """The rows of a system (one a seed), for each number of calls that the study gave it."""
-    rows = [row for row in study["runs"] if row["system"] == system]
-    budgets = sorted({row.get("calls") for row in rows}, key=lambda calls: calls or 0)
-    return [[row for row in rows if row.get("calls") == calls] for calls in budgets]
-
-
-def averaged(rows: list[dict]) -> dict:
-    """Means over the seeds of what is a number in all of them; the rest from the first."""
-    return {
-        key: mean(row[key] for row in rows) if all(number(row.get(key)) for row in rows) else value
-        for key, value in rows[0].items()
-    }
-
-
-def number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
