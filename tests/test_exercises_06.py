@@ -39,6 +39,13 @@ def test_right_losses(right):
         (lambda lo, hh, i, f, s, m: (nll(lo, i) + (hh - f).square().sum(-1))[m].mean(), "sum the squared error"),
         (lambda lo, hh, i, f, s, m: (nll(lo, i) + (hh - f).square().mean(-1)).mean(), "Padding is counted"),
         (lambda lo, hh, i, f, s, m: ((nll(lo, i) + (hh - f).square().mean(-1)) * m).mean(), "all B L places"),
+        (lambda lo, hh, i, f, s, m: nll(lo, i)[m].mean() + (hh - f).square().mean(), "the squared error does not"),
+        (lambda lo, hh, i, f, s, m: nll(lo, i).mean() + (hh - f)[m].square().mean(), "the cross-entropy does not"),
+        (lambda lo, hh, i, f, s, m: (nll(lo, i) + (hh - f).norm(dim=-1))[m].mean(), "the length of the error"),
+        (
+            lambda lo, hh, i, f, s, m: (((nll(lo, i) + (hh - f).square().mean(-1)) * m).sum(1) / m.sum(1)).mean(),
+            "inside each text",
+        ),
         (lambda lo, hh, i, f, s, m: nll(lo, i)[m].mean(), "CE alone"),
         (lambda lo, hh, i, f, s, m: (hh - f).square().mean(-1)[m].mean(), "words are missing"),
         (lambda lo, hh, i, f, s, m: ((hh - f).square().mean(-1) - nll(lo, i))[m].mean(), "sign of the cross-entropy"),
@@ -79,6 +86,7 @@ def in_place(z, drop, generator=None):
         (lambda z, drop, g=None: z * (torch.rand(*z.shape[:2], 1, generator=g) >= drop), "whole latent vector"),
         (lambda z, drop, g=None: z * (torch.rand(z.shape[1:], generator=g) >= drop), "All texts of the batch"),
         (lambda z, drop, g=None: z + drop * torch.randn(z.shape, generator=g), "You add noise"),
+        (lambda z, drop, g=None: (1 - drop) * z, "change all numbers alike"),
         (lambda z, drop, g=None: z * (torch.rand(z.shape) >= drop), "Pass the generator"),
         (in_place, "writes into z"),
     ],
@@ -123,22 +131,36 @@ def changed(
         if rescue:
             visible = torch.where(visible.any(1, keepdim=True), visible, mask)
         size = (1 - keep**2) ** 0.5 if deviation is None else deviation(keep)
-        noisy = (keep if factor is None else factor) * features
+        noisy = (keep if factor is None else factor(keep)) * features
         noisy = noisy + size * torch.randn(features.shape, generator=generator)
         return torch.where(first[..., None] & (not noise_all), features, noisy), visible
 
     return attempt
 
 
+def also_zeroed(features, mask, hide, keep, generator=None):
+    seen, visible = of_the_course(features, mask, hide, keep, generator)
+    return seen * visible[..., None], visible
+
+
+def which_are_hidden(features, mask, hide, keep, generator=None):
+    seen, visible = of_the_course(features, mask, hide, keep, generator)
+    return seen, ~visible
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
+        (also_zeroed, "set to 0 as well"),
+        (which_are_hidden, "which tokens are hidden"),
+        (lambda f, m, hide, keep, g=None: of_the_course(f, m, hide, keep, g)[::-1], "The order"),
+        (changed(factor=lambda keep: keep**0.5, deviation=lambda keep: (1 - keep) ** 0.5), "share of the variance"),
         (changed(hide_all=True), "hidden in the whole batch"),
         (changed(noise_all=True), "All texts get noise"),
         (changed(swap=True), "halves are swapped"),
         (changed(deviation=lambda keep: 1 - keep), "deviation 1 - keep"),
         (changed(deviation=lambda keep: 1 - keep**2), "variance of the noise"),
-        (changed(factor=1.0), "keep their full size"),
+        (changed(factor=lambda keep: 1.0), "keep their full size"),
         (changed(share=lambda hide: 1 - hide), "Hidden and visible are swapped"),
         (changed(pad=True), "Padding becomes visible"),
         (changed(rescue=False), "lose all their tokens"),
@@ -180,6 +202,12 @@ def at_once(z, A, B, frequency):
     return torch.cat([a - (frequency * b @ B).sin(), b - (frequency * a @ A).sin()], dim=1)
 
 
+def by_arcsine(z, A, B, frequency):
+    a, b = parts(z)
+    a = a - (frequency * b @ B).asin()
+    return torch.cat([a, b - (frequency * a @ A).asin()], dim=1)
+
+
 def once_more(z, A, B, frequency):
     a, b = parts(z)
     b = b + (frequency * a @ A).sin()
@@ -196,6 +224,7 @@ def once_more(z, A, B, frequency):
         (lambda z, A, B, f: written_out(z, A.T, B.T, f), "transposed"),
         (lambda z, A, B, f: written_out(z, A, B, f).roll(z.shape[1] // 2, 1), "halves come back"),
         (lambda z, A, B, f: z, "Nothing is undone"),
+        (by_arcsine, "not inverted"),
         (lambda z, A, B, f: written_out(z, A, B, 3.0), "use the argument"),
     ],
 )

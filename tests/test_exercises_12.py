@@ -46,6 +46,8 @@ def test_the_formula_is_that_of_the_plan(name, share):
         (parts(trunk=3, attention=6, head=3), "comes with an addition"),
         (parts(attention=0), "Attention is missing"),
         (parts(attention=6), "Half of the attention"),
+        (parts(attention=14), "what fused attention computes"),
+        (lambda steps, rows, L, *rest: right(steps, rows, L, *rest) / L, "has L positions"),
         (parts(square=True), "once too often"),
         (parts(asked=1.0), "at a share of the positions only"),
         (parts(head=0), "The head is missing"),
@@ -95,6 +97,10 @@ def test_equal_calls_are_those_of_the_samplers(calls, t_on):
                 lambda T, d, p, t_on: T * d + (T - sum(k / T <= t_on + 1e-9 for k in range(1, T + 1))) * p
             ),
             "near the end of sampling",
+        ),
+        (
+            equal_cost.with_cost(lambda T, d, p, t_on: T * d + sum(k / T < t_on for k in range(2, T + 1)) * p),
+            "exactly at t_on",
         ),
         (equal_cost.one_more, "One step too many"),
         (lambda budget, d, p, t_on: max(1, int(budget / (d + t_on * p) + 1e-9)), "steps come whole"),

@@ -81,7 +81,7 @@ for name, (z, decode) in plane.items():
     print(f"{name:20s} {(decode(z) == words).double().mean():.1%} of the words read right")
 
 # %% [markdown]
-# Both read every latent alike: not one word is lost by stirring. No figure of reconstruction can tell these spaces apart, and none will.
+# Both read every latent alike: not one word is lost by stirring. The second decoder's regions are winding bands, in places thinner than the circle. No figure of reconstruction can tell these spaces apart, and none will.
 #
 # Now somebody *draws* latents. A perfect sampler would not care: diffusion with the exact denoiser draws from the true distribution of latents in either space (lesson 01). A trained network makes errors. Let it miss by a Gaussian error of deviation $\sigma$ per number.
 # **Predict:** at $\sigma = 0.2$, how many words survive on the left, and how many on the right?
@@ -106,7 +106,10 @@ print("without an error the spaces are equal:", survive["smooth"][0] == survive[
 print("with one they are not:", survive["smooth"][3] > survive["the same, stirred"][3] + 0.2)
 
 # %% [markdown]
-# A second thing is worse on the right, and no decoder can mend it: the *distribution* of latents. Eight clumps are easy to learn; the right-hand dots lie on threads, and to draw from threads a network must know where every thread runs.
+# At $\sigma = 0.2$ 98 % of the words survive on the left, 73 % on the right: the same error, behind a map that makes it larger.
+#
+# A second thing is worse on the right, and no decoder can mend it: the *distribution* of latents. Eight clumps are easy to learn. The right-hand dots lie on threads, and to draw from threads a network must know where every thread runs.
+#
 # A latent space is **diffusable** if a denoiser of moderate size can learn its distribution *and* the decoder forgives the errors that remain. The rest of this lesson trains for the second half, and measures both.
 #
 # ## 2 · Four systems, one difference
@@ -120,15 +123,15 @@ print("with one they are not:", survive["smooth"][3] > survive["the same, stirre
 # | [05 TEncDM](05_latent_tencdm.ipynb) | one state of 768 per token (64 tokens) | encoder | decoder | cross-entropy of noisy states | all words at once | 49,152 |
 # | **06 COSMOS** | **16 to 128 latents of 768 (128 tokens)** | **encoder** | **compressor and decompressor** | **cross-entropy + squared error of states, on damaged states and latents** | **all words at once** | **from 12,288** (here $4 \times 96$ = 384) |
 #
-# COSMOS (Meshchaninov et al. 2025) starts where TEncDM ends: its canvas grows with the text, 128 tokens are 128 vectors. COSMOS puts 16 in their place, eight times fewer. Here a sentence has 12 words and gets $N = 4$ vectors, three times fewer.
+# COSMOS (Meshchaninov et al. 2025) starts where TEncDM ends. TEncDM's canvas grows with the text: 128 tokens are 128 vectors. COSMOS puts 16 in their place, eight times fewer. Here a sentence has 12 words and gets $N = 4$ vectors, three times fewer.
 #
 # ```
 #   words ─► frozen encoder ─► h (L, D), standardised ─► compressor ─► z (N, D) ─► [diffusion] ─► decompressor ─► ĥ (L, D) ─► words
 #            knows language      12 × 96                 N queries      4 × 96                    L queries      linear map
 # ```
 #
-# The **compressor** is a Perceiver resampler: $N$ learned queries look at the encoder's states, and at each other (lesson 03 builds a layer of it). The **decompressor** is its mirror image: one query per position looks at the latents, and all words are read at once. There is no autoregressive decoder which could write fluently
-# whatever the latent says: here every mistake of the latent is seen.
+# The **compressor** is a Perceiver resampler: $N$ learned queries look at the encoder's states, and at each other (lesson 03 builds a layer of it). The **decompressor** is its mirror image: one query per position looks at the latents, and all words are read at once. No autoregressive decoder stands here, which could write fluently
+# whatever the latent says: every mistake of the latent is seen.
 #
 # The frozen encoder is the course's masked model. One repair first: a masked *diffusion* model is only ever asked for hidden words, and its last states forget the visible ones. BERT, which COSMOS freezes, is asked for visible words too (one in five of those that its loss counts), and its states keep them.
 # So we tune ours for a moment on all words, and then freeze it for good (lesson 05 does the same).
@@ -168,10 +171,10 @@ print(
 # %% [markdown]
 # ## 3 · The loss, term by term
 #
-# Write $h$ for the standardised states of a text, $C$ for the compressor and $D$ for the decompressor, $z = C(h)$, $\hat h = D(z)$. The released code names its versions, and they are the four autoencoders that the paper compares:
+# Write $h$ for the standardised states of a text, $C$ for the compressor and $D$ for the decompressor, $z = C(h)$, $\hat h = D(z)$. (Two letters with two meanings. $z$ is a *clean* latent here; for the diffusion it is what lesson 01 calls $x$. $D$ without brackets is the count of numbers in a state, here 96.) The released code numbers its versions. Four of them are the steps of this lesson:
 #
 # 1. **CE.** Only the words count: $\mathcal L = -\log p(w \mid \hat h)$. As long as every text is read right, the loss is content, wherever the latents lie.
-# 2. **+ MSE.** $\mathcal L = -\log p(w \mid \hat h) + \lVert \hat h - h \rVert^2$, averaged over the $D$ numbers. The decompressor must also return the encoder's states. Those of similar texts are similar; what is not needed to tell two texts apart is kept as well.
+# 2. **+ MSE.** $\mathcal L = -\log p(w \mid \hat h) + \lVert \hat h - h \rVert^2$, averaged over the $D$ numbers. The decompressor must also return the encoder's states. Similar texts have similar states. The latent must hold what makes them similar, not only what tells them apart.
 # 3. **+ perturbed states.** The compressor does not get $h$. In half of the batch each token is hidden from it with some probability; in the other half it reads $\delta h + \sqrt{1 - \delta^2}\,\epsilon$. *The target stays the clean $h$.*
 # 4. **+ masked latents.** Each number of $z$ is set to 0 with some probability, and the others are not scaled up.
 #
@@ -179,13 +182,13 @@ print(
 #
 # $$\mathbb E\,\lVert D(z + \sigma\epsilon) - h\rVert^2 \;\approx\; \lVert D(z) - h\rVert^2 + 2\sigma\,(D(z) - h)^\top J\,\underbrace{\mathbb E\,\epsilon}_{0} + \sigma^2\,\mathbb E\,\lVert J\epsilon\rVert^2 \;=\; \lVert D(z) - h\rVert^2 + \sigma^2 \lVert J\rVert_F^2 .$$
 #
-# (The curvature of $D$ adds a term of the same order $\sigma^2$, but multiplied by $D(z) - h$: it vanishes where the text is read well. Bishop 1995.) **Noise is a price on slopes**: the decoder is pushed to be flat around every latent that occurs, in all directions. COSMOS puts the noise before the compressor, so the price is on the slope of both together; the compressor may also average it out.
+# (The curvature of $D$ adds a term of the same order $\sigma^2$, but multiplied by $D(z) - h$: it vanishes where the states come back. Bishop 1995.) **Noise is a price on slopes**: the decoder is pushed to be flat around every latent that occurs, in all directions. COSMOS puts the noise before the compressor, so the price is on the slope of both together; the compressor may also average it out. Hidden tokens act at the same place: what only one token says is lost with it.
 #
-# For a **linear** decoder $D(z) = Wz$ masking is exact. Let $m_j$ be 1 with probability $p$ and else 0, all independent. Then $W(m \odot z) = \sum_j m_j z_j W_j$ has the mean $pWz$, and variances of independent terms add:
+# For a **linear** decoder $D(z) = Wz$ the effect of masked latents can be written down exactly. Let $m_j$ be 1 (kept) with probability $p$ and else 0, all independent, and $W_j$ the column $j$ of $W$. Then $W(m \odot z) = \sum_j m_j z_j W_j$ has the mean $pWz$, and variances of independent terms add:
 #
 # $$\mathbb E\,\lVert W(m \odot z) - h\rVert^2 = \lVert pWz - h\rVert^2 + p(1-p)\sum_j z_j^2\,\lVert W_j\rVert^2 .$$
 #
-# A number that carries much on its own ($z_j^2\lVert W_j\rVert^2$ large) is expensive; the same sum spread over many numbers is cheap. **Missing numbers are a price on irreplaceability.** Nobody should believe such formulas:
+# A number that carries much on its own ($z_j^2\lVert W_j\rVert^2$ large) is expensive; the same sum spread over many numbers is cheap. **Missing numbers are a price on what nothing can replace.** Nobody should believe such formulas unchecked:
 
 # %%
 draws, p = lesson.generator(7), 0.6
@@ -279,7 +282,7 @@ print("the same loss as the package's, in all four versions:", all(same.values()
 #
 # The first is trained for its words alone (CE), the second with all four terms. Same sizes, same first weights, same texts, same number of steps.
 #
-# How strong? The released configuration hides 30 % of the tokens, keeps $\delta = 0.7$, and drops 40 % of the numbers. That is for English and 12 + 12 layers. In our small language hardly anything stands twice: who hides an adjective loses it for good, no context brings it back, and a small network under
+# How strong? The released configuration hides 30 % of the tokens, keeps $\delta = 0.7$ (`keep` in the code), and drops 40 % of the numbers. That is for English and 12 + 12 layers. In our small language little stands twice: the colour does, but who hides *lazy* or *hops* loses it for good, and no context brings it back. A small network under
 # such pressure learns to write *some* sentence in place of the right one. So we take half of each: hide 15 %, $\delta = 0.85$, drop 20 %. Section 8 has both.
 #
 # **Predict:** which of the two reads more texts back without an error after the same number of steps?
@@ -307,7 +310,7 @@ for name, smoothing in {"CE": STAGES["CE"], "all four": HALF}.items():
     models[name].requires_grad_(False)
 
 # %% [markdown]
-# (`train_cosmos` measures the mean and deviation of the states, trains, and then measures those of the latents: one pair for each of the $N \times D$ numbers, since diffusion wants latents of mean 0 and deviation 1. The two losses cannot be compared: the second has more terms, and its input is damaged.)
+# (`train_cosmos` measures the mean and deviation of the states, trains, and then measures those of the latents: one pair for each of the $N \times D$ numbers, since diffusion wants latents of mean 0 and deviation 1. We print no losses: the second has more terms and a damaged input, and cannot be compared with the first.)
 
 # %%
 from difflm_core.samplers.gaussian import at
@@ -326,12 +329,12 @@ for name, (by_word, by_text) in read.items():
     print(f"{name:16s}{by_word:12.1%}{by_text:12.1%}")
 
 # %% [markdown]
-# Words alone are learned quickly, and completely. With four terms most words come back and many texts have one that does not: the task is harder and these are a few hundred steps on one core (the study of section 8 trains longer). Judged by this table one would take the first autoencoder and go on to diffusion. Now the
+# Words alone are learned quickly, and completely. With four terms most words come back, and many texts have one that does not: the task is harder, and these are a few hundred steps (the study of section 8 trains longer). Judged by this table one would take the first autoencoder and go on to diffusion. Now the
 # questions that the table does not ask.
 #
 # ## 5 · Smoothness, measured in seconds
 #
-# Three probes, each with the decoder alone. *Between two texts:* decode $(1-w)\,z_1 + w\,z_2$; is every word one of the two texts' words? *With noise:* decode $\sqrt\alpha\,z + \sqrt{1 - \alpha}\,\epsilon$; how many words are still right? *With numbers missing:* set a share of the numbers to their mean.
+# Three probes, each with the decoder alone. *Between two texts:* decode $(1-\lambda)\,z_1 + \lambda\,z_2$; how many words are those of one text or the other at this position? *With noise:* decode $\sqrt\alpha\,z + \sqrt{1 - \alpha}\,\epsilon$; how many words are still right? *With numbers missing:* set a share of the numbers to their mean; how many are still right?
 #
 # And the control from section 1: the second autoencoder **stirred**, with the same two lines in 384 dimensions (the sines of random mixtures of one half of the numbers are added to the other half). `Stirred` of the package encodes, stirs, and standardises anew; its decoder undoes both.
 #
@@ -401,7 +404,7 @@ print(
 
 # %% [markdown]
 # Three things are to be seen (in full mode). The stirred space starts at the same height as its unstirred twin, to the word, and falls first: its decoder is the *same network* behind a map that makes errors larger. The autoencoder trained for words alone starts highest and falls faster than the one with four terms,
-# which hardly notices noise of half the variance. And with most of the numbers missing the order of the two is reversed: the one that read better reads worse.
+# which hardly notices noise of half the variance. And under strong disturbance the order of these two is reversed in every panel: the one that read better reads worse. Half-way between two texts it is even level with the stirred space.
 #
 # ## 6 · Walk between two texts
 #
@@ -419,18 +422,20 @@ with torch.no_grad():
 interpolation_explorer(sides, pairs, language)
 
 # %% [markdown]
-# A word that belongs to neither text, half-way between them, is a hole: the decoder was never asked about this place, and says something. Diffusion will walk through such places in every sample.
+# A word that belongs to neither text, half-way between them, is a hole: the decoder was never asked about this place, and says something. A denoiser's guess is a mean over all texts that are still possible (lesson 01). A sample that has not decided between two of them ends in such a place.
 #
-# (Smooth is not the same as grammatical: half-way between "the fox hops" and "these dogs run" a word-by-word mixture of both, "the dogs hop", can be made of their words only and still be broken. The right-hand column judges that.)
+# In the pair of the table (full mode) everything happens in the middle, and there CE has 2 words of neither text, the four terms 4, the stirred space 6. (At weight 0 the latter two read "cub" for "den": that is their reconstruction.) In the mean of section 5 the first two stand the other way round: one pair proves nothing.
+#
+# (Smooth is not the same as grammatical: half-way between "the fox hops" and "these dogs run" a mixture such as "the dogs hops" has only words of the two, and is broken. The right-hand column judges that.)
 #
 # ## 7 · What diffusion draws
 #
-# Now a denoiser for each of two spaces: same size, same steps, $x$-prediction, self-conditioning, the schedule tan-5 of the released configuration. Two rules for the table.
+# Now a denoiser for each of two spaces: same size, same steps, $x$-prediction, self-conditioning, the schedule tan-5 of the released configuration (the cosine with its SNR divided by 25, lesson 05). **Predict:** from which of the two are more grammatical sentences drawn? Two rules for the table.
 #
-# **No grammatical share without a figure of variety.** A decoder that ignores its latent and always writes the same right sentence gets 100 %. In a first trial of this lesson masked latents at full strength gave "82 % grammatical", a fine number, until one looked at *distinct-2*, the share of different pairs of neighbours among all of them:
-# 0.03, a small part of what as many true sentences have. The autoencoder had collapsed onto a handful of sentences.
+# **No grammatical share without a figure of variety.** A decoder that ignores its latent and always writes the same right sentence gets 100 %. In section 8 one autoencoder of two latents gives "90 % grammatical", a fine number, until one looks at *distinct-2*, the share of different pairs of neighbours among all of them:
+# 0.10, less than half of what as many true sentences have. It uses few words again and again, and reads 3 % of the texts back.
 #
-# **No figure of generation without the reconstruction beside it.** What the autoencoder cannot write, diffusion cannot draw.
+# **No figure of generation without the reconstruction beside it.** A perfect sampler of latents writes what the autoencoder makes of true texts, and nothing better.
 
 # %%
 from difflm_core.evaluation import distinct_n
@@ -474,10 +479,10 @@ samples_table(
 )
 
 # %% [markdown]
-# (*Spread*: entropy of the words used at a position, over the samples. *Error of the denoiser*: mean squared error per standardised number, over its noise levels. It compares spaces only with care: a space of pure noise would be predicted by its mean with error 1, and so would a space whose structure no network finds.)
+# (*Spread*: entropy of the words used at a position, over the samples. *Error of the denoiser*: mean squared error per standardised number, over its noise levels. A network that finds no structure and only shrinks $z_t$ leaves $1 - \alpha_t$, whatever the space: for tan-5 that is $5/6$ in the mean over $t$. What is below it has been learned.)
 #
-# In full mode the first autoencoder reads all texts back and the second little more than a third of them, and yet what diffusion draws from the two is grammatical about equally often, a good half (with 300 samples, a difference of less than six points is noise), the second with somewhat less variety. So reconstruction does not tell what
-# can be drawn; and the smoother space does *not* win here either, where the denoisers have had half a minute of training and the second autoencoder is far from finished.
+# In full mode the first autoencoder reads all texts back and the second little more than a third of them. Yet what diffusion draws from the two is grammatical about equally often, a good half, the second with somewhat less variety. (With 300 samples each, the standard deviation of a difference is four points.) So reconstruction does not tell what
+# can be drawn. But the smoother space does *not* win here either, where the denoisers have had half a minute of training and the second autoencoder is far from finished.
 #
 # One seed, a few minutes: that is a demonstration. The stored study asks the same with three seeds, longer training, and all versions in between.
 
@@ -485,7 +490,7 @@ samples_table(
 # ## 8 · Six spaces, three seeds
 #
 # The study `cosmos`: the four versions with the strengths of section 4, the last one stirred, and the last one at the released strengths. Every space gets a denoiser of the same size, trained alike. **Predict**, before the picture: which version reads the most texts back? Which draws best? And where does the stirred space stand
-# in either panel?
+# in each panel?
 
 # %%
 study = load_results("cosmos")
@@ -499,9 +504,9 @@ print("texts read back, %:       ", pictures.ranked(study, "autoencoder", "texts
 print("drawn and grammatical, %: ", pictures.ranked(study, "generation", "grammatical"))
 
 # %% [markdown]
-# If reconstruction decided, the two lines would be the same. Look for the stirred space in both: it reads exactly as its unstirred twin does, so the first line cannot tell them apart.
+# If reconstruction decided, the two lines would have the same order. Look for the stirred space in both: it reads exactly as its unstirred twin does, so the first line cannot tell them apart, and it is last in the second.
 #
-# Which steps from one version to the next are more than chance? Each seed is compared with itself; we claim a difference only if all seeds agree.
+# Which steps from one version to the next are more than chance? Each seed is compared with itself; we claim a difference only if all seeds agree. (That is a weak test: by chance alone three seeds agree one time in four. So look at the sizes as well.)
 
 # %%
 order = list(pictures.SPACE)
@@ -533,11 +538,13 @@ lost = of("stirred", "generation", "grammatical") < of(pictures.FULL, "generatio
 print("and diffusion draws worse texts from the stirred space, in every seed:", bool(lost.all()))
 
 # %% [markdown]
-# That is the lesson's one certain answer. Two spaces, one decoder network, the same texts read back: whatever separates their samples was separated by the *space*.
+# That is the lesson's one certain answer. Two spaces, one decoder network, the same texts read back: whatever separates their samples (78 % and 51 % grammatical) was separated by the *space*.
 #
-# The steps between the four versions are the paper's question. **Two of three go the paper's way, in every seed.** The first three autoencoders read all texts back, each of them: reconstruction cannot tell them apart. What diffusion draws from them rises from 60 % grammatical (words alone) over 82 % (+ states) to 88 % (+ perturbed states). Between spaces of equal reconstruction lie 28 points. (A part is paid with variety: distinct-2 falls from 0.20 to 0.17, true sentences have 0.22.)
+# The steps between the four versions are the paper's question. **Two of three go the paper's way, in every seed.** The first three autoencoders read all texts back (99 % at least): reconstruction cannot tell them apart. What diffusion draws from them rises from 60 % grammatical (words alone) over 82 % (+ states) to 88 % (+ perturbed states). Between spaces of equal reconstruction lie 28 points.
 #
-# **The third does not.** Masked latents cost ten points of what is drawn, in every seed, and in two of three seeds a third of the texts read; at the released strengths the texts read run from 9 to 93 %, depending on the seed. Our texts have 12 words, hardly anything in them can be guessed from the rest, and autoencoders of a quarter of a million weights pay a high price for missing numbers. The paper reports its effect for texts of 80 to 512 tokens and networks of 12 + 12 layers.
+# It is paid for with some variety. The grammatical ones among the samples are likelier than true sentences: by 1.7 nats a sentence with words alone, by 2.0 with the states (more in every seed), by 2.0 with perturbed states (`log_prob_gap` in the stored rows). Distinct-2 falls as well, from 0.20 to 0.17, but it is a poor witness: a broken pair of words is a new pair, so errors raise it.
+#
+# **The third step does not.** Masked latents cost ten points of what is drawn in the mean, at least six in every seed. In two of three seeds a third of the texts is no longer read. At the released strengths the texts read run from 9 to 93 %, depending on the seed. A guess at the reason: our texts have 12 words, of which little can be guessed from the rest, and autoencoders of a quarter of a million weights pay a high price for missing numbers. The authors' texts have 80 to 512 tokens, their autoencoder 12 + 12 layers.
 #
 # The probes of section 5 for the same spaces (bands: seeds), and all figures in a table:
 
@@ -551,13 +558,15 @@ show(
 print(pictures.table(study))
 
 # %% [markdown]
-# **Which probe could have told in advance?** Not the noise: with words alone or with the states as well, the same share of words survives it (0.92 to 0.94 in all seeds, at half noise), and what is drawn differs by 22 points. Nor the missing numbers, at which the last version is best. The *walk between two texts* sees the first step: half-way 69 to 77 % of the words belong to either text in the first space, 82 to 88 % in the second. But none of the three puts all six spaces in the right order. Smoothness has several sides, and a denoiser needs more than one of them.
+# **Which probe could have told in advance?** Not the noise: with words alone or with the states as well, the same share of words survives it (0.92 to 0.94 in all seeds, at half noise), and what is drawn differs by 22 points. Nor the missing numbers, at which the last version is best. The *walk between two texts* sees the first step: half-way 69 to 77 % of the words belong to either text in the first space, 82 to 88 % in the second. But none of the three puts all six spaces in the right order. Smoothness has several sides, and no single probe sees them all.
 #
-# Read every row from left to right, and never one column alone. *Distinct-2* and *spread* guard the grammatical share: where it is high and they are far below those of true sentences, the samples have become narrow. *Texts read* bounds what a faithful sampler could do. *Error* is what the denoiser leaves, per standardised number.
+# Read every row from left to right, and never one column alone. *Texts read* says how faithful even a perfect sampler's texts would be. *Distinct-2* and *spread* guard the grammatical share: where it is high and they are far below those of true sentences, the samples have become narrow. Where it is low they guard nothing: the stirred space has the distinct-2 of true sentences, although half of its samples are broken.
+#
+# *Error* is the other half of "diffusable", the distribution itself: 0.74 in the stirred space, at most 0.62 in its twin, and 0.83 would be nothing learned (section 7). Here it names the worst space, and does not order the others.
 #
 # ### How many latents?
 #
-# With more latents a text has more room, and the denoiser has more to do. The paper reports that quality rises with $N$, and cost with it. **Predict** both curves for $N = 2, 4, 8$ at 12 words.
+# With more latents a text has more room, and the denoiser has more to do. The paper's abstract says that quality rises with $N$; cost rises too. **Predict** texts read and grammatical share for $N = 2, 4, 8$ at 12 words.
 
 # %%
 show(*pictures.sizes(study))
@@ -570,16 +579,16 @@ for more, fewer in ((4, 2), (8, 4)):
         print(f"N = {more} after N = {fewer}: {title:16s}", pictures.compared(*rows, key))
 
 # %% [markdown]
-# More latents read more texts, as they must; what is drawn gets *worse*, from 85 % over 78 to 69 %, for a denoiser of fixed size that has four times as much to draw. The paper's rise with $N$ is not seen here.
+# More latents read more texts. What is drawn is grammatical *less* often, 85 % over 78 to 69 %: from 2 to 4 in every seed, from 4 to 8 in two of three. The denoiser has a fixed size and four times as much to draw. The paper's rise with $N$ is not seen here.
 #
-# A caution for reading the right-hand picture: with two latents, an autoencoder that cannot hold a text may still write *grammatical* ones, simply not the right ones. A grammatical share that rises while texts read and distinct-2 fall is no gain.
+# But the 85 % are no gain either. With two latents an autoencoder that cannot hold a text still writes *grammatical* ones, simply not the right ones: 15 % of the texts are read, and distinct-2 is the lowest of the table. A grammatical share that rises while texts read and distinct-2 fall says that the space has become poor.
 #
 # ## 9 · What the paper says, and how sure one can be
 #
 # - *Claims* (abstract): eight times fewer vectors at a quality comparable to diffusion on tokens, with more latents better than token diffusion and autoregressive baselines, and more than twice as fast; shown for stories, question generation, summarisation and detoxification.
-# - *Directions* that the four versions are meant to show: each addition costs a little reconstruction and improves generation.
+# - *Directions* that the four versions are meant to show: each addition costs a little reconstruction and improves generation. (The paper's tables could not be read for this course, so their numbers are not here.)
 # - *Settings of the released code*: BERT-base-cased frozen; 12 + 12 layers of width 768; hide 0.3, $\delta = 0.7$, drop 0.4; the autoencoder trained for 100,000 steps of 512 on *Wikipedia*, the diffusion for 200,000 on ROCStories; tan-5 for $N = 16$ and 32, tan-7 for $N = 64$; 200 Euler steps from 1 to 0.05.
-# - *Read with care.* The autoencoder sees Wikipedia, so a part of what it gains over systems trained on stories alone may be more text. README, default configuration and script disagree about the three strengths. In the code that perturbs, hidden states are also meant to be set to 0, but the next line overwrites that: hiding acts through the attention mask alone, and so it does here.
+# - *Read with care.* The autoencoder sees Wikipedia, so a part of what it gains over systems trained on stories alone may be more text. README, default configuration and script disagree about the three strengths. In the code that perturbs, hidden states are also meant to be set to 0, but the next line overwrites that. Hiding acts through the attention mask alone, and so it does here.
 #   Statistics of latents are taken on the validation set there; take the training set. And an issue in the authors' repository, open when this was written, reports an autoencoder trained anew by the README's recipe that serves diffusion clearly worse than the released one. Perplexities are a mean without the 5 % at either end: they do not compare with LD4LG's.
 #
 # What is *not* claimed, here or there: a likelihood. A frozen encoder's latents give no bound on $-\log p(\text{text})$ without further work, so this lesson reports samples only.
@@ -646,13 +655,13 @@ for drop in (0.0, 0.2, 0.5):
     print(f"{drop:.0%} of the numbers missing: {words_right:.0%} of the words right")
 
 # %% [markdown] tags=["solution"]
-# **Why.** Dropout divides what is left by $1 - p$, so that the mean of the input stays. Here the mean shrinks to $(1-p)\,z$ in training and is whole in use: the decompressor then reads latents that are somewhat louder than those it was trained on. An RMSNorm stands before its attention and takes most of that out; what whole latents cost or gain is in the first line of the output.
+# **Why.** Dropout divides what is left by 1 − `drop`, so that the mean of the input stays. Here the mean shrinks to (1 − `drop`) $z$ in training and is whole in use: the decompressor then reads latents that are somewhat louder than those it was trained on. An RMSNorm stands before its attention and takes most of that out. The output agrees: whole latents are read as well as those with a fifth missing, which is what this decompressor was trained on.
 
 # %% [markdown]
 # ### Exercise 6.3 · 10 min · difficulty 3/5 · What the compressor reads
 # *Importance 5/5: small code with many ways to be wrong.*
 #
-# In the first half of the batch hide each token with probability `hide` (a text that would lose all its tokens keeps them all); in the second half give $\delta h + \sqrt{1-\delta^2}\,\epsilon$ with $\delta =$ `keep`. Return `(seen, visible)`. Do not look at section 3.
+# In the first half of the batch hide each token with probability `hide`: take it out of `visible`, and leave its state as it is. A text that would lose all its tokens keeps them all. In the second half give $\delta h + \sqrt{1-\delta^2}\,\epsilon$ with $\delta =$ `keep`; every token is visible there. `mask` is True at real tokens, and padding never becomes visible. Return `(seen, visible)`. Do not look at section 3.
 
 
 # %%
@@ -733,11 +742,11 @@ with torch.no_grad():
         print(f"{name:12s} roughness {float(roughness(space.decode, z_few, lesson.generator(18))):.4f}")
 
 # %% [markdown]
-# A surprise, if you probe with small errors: the autoencoder trained for words alone comes out *smoother* than the one with four terms. Its words stand with wide margins, and a small error does not reach any border. At large errors the order turns, as the noise curves of section 5 show where they cross. Roughness depends on the size of
+# A surprise, if you probe with small errors: the autoencoder trained for words alone comes out *smoother* than the one with four terms. Its words seem to stand with wide margins, so that a small error reaches no border. At large errors the order turns: in section 5 the two noise curves cross. Roughness depends on the size of
 # the error; the size that matters is that of the denoiser's errors, which you only know once you have one.
 
 # %% [markdown] tags=["solution"]
-# **Why.** Words that change under a small error are what a denoiser's mistakes will cost. A difference of logits must be divided by the difference between texts, or a louder decoder looks rough. The walk between two texts works as well, but mixes two questions: whether the space is smooth, and whether the two texts are alike.
+# **Why.** Words that change under a small error are what a denoiser's mistakes will cost. A difference of logits must be divided by the difference between texts, or a louder decoder looks rough. All three probes of section 5 pass this check, the noise only up to about the size of the numbers themselves: beyond that all four spaces look alike. The walk between two texts mixes two questions: whether the space is smooth, and whether the two texts are alike.
 
 # %%
 summary()
@@ -745,7 +754,7 @@ summary()
 # %% [markdown]
 # ## 11 · The four lessons on real text
 #
-# All of this was measured on an invented language, where the truth is known. Here are the same four systems, by the same code, on real text: sentences of Wikipedia with 8 to 24 words from articles of 12 topics, cut into the 4,096 most frequent word pieces of MiniLM, which is the frozen encoder (22.7 M parameters, distilled from a model of BERT's kind, tuned for whole sentences and not for us). What is trained has 2.5 to 3.8 M parameters (MDLM, below, 1.8 M) and
+# All of this was measured on an invented language, where the truth is known. Here are the four systems of lessons 03 to 06, by the same code, on real text: sentences of Wikipedia with 8 to 24 words, from articles of 12 topics. MiniLM is the frozen encoder of all four (22.7 M parameters, distilled from a model of BERT's kind, tuned for whole sentences and not for us); texts are cut into its 4,096 most frequent word pieces. What is trained has 2.5 to 3.8 M parameters (MDLM, below, 1.8 M) and
 # saw its texts for eight to fourteen minutes of one core (MDLM seven). The papers spend thousands of times as much. So the texts will be poor, and the question is what is poor about them in each.
 #
 # Each system writes two sentences about biology and health, its frozen encoder not needed for that. **Predict** from lessons 03 to 06: whose sentences will be fluent? Whose will hold together words that belong to the topic, without a sentence around them?
@@ -763,9 +772,15 @@ for name in systems:
 samples_table(rows, title="Two sentences each, not chosen", head=("system", "text", "cost"))
 
 # %% [markdown]
-# LD4LG and PLANNER have an autoregressive decoder, a small language model by itself: their sentences have a grammar, whatever the latents say. TEncDM and COSMOS read all words off at once: words of the topic, side by side, and nobody who makes a sentence of them.
+# LD4LG and PLANNER have an autoregressive decoder, a small language model by itself. PLANNER's sentences have a grammar, LD4LG's have pieces of one, whatever the latents say. TEncDM and COSMOS read all word pieces off at once: some do not even join to words ("sensementsage", "inttrami"), and nobody makes a sentence of them. The topic is seen in single words at best, such as TEncDM's "species" and "tissues".
 #
-# Two sentences prove nothing. The stored table has 300 of each, beside masked diffusion (lesson 08) on the same sentences and pieces, human texts of other articles, and these with their words shuffled. *Judge ppl* is the perplexity that SmolLM2 (135 M parameters) gives the text, *entropy* that of the words inside a text, in nats; *MAUVE* compares distributions of texts, 1 is alike; *memorised* is the share of the 4-grams that stand in the training set, *BLEU back* how well a text survives its own autoencoder.
+# Two sentences prove nothing. The stored table has 300 of each, beside masked diffusion (lesson 08) on the same sentences and pieces, human texts of other articles, and these with their words shuffled. The columns:
+#
+# - *BLEU back*: how well a text survives its own autoencoder, 1 is word for word.
+# - *Judge ppl*: the perplexity that SmolLM2 (135 M parameters) gives the texts.
+# - *Entropy*: of the words inside a text, in nats. *Distinct-2*: as in section 7.
+# - *MAUVE*: how alike two distributions of texts are, 1 is alike.
+# - *Memorised*: the share of the 4-grams that stand in the training set.
 
 # %%
 print(pictures.on_real_text(load_results("latents_table")))
@@ -773,9 +788,9 @@ print(pictures.on_real_text(load_results("latents_table")))
 # %% [markdown]
 # Four things to read out of it.
 #
-# - **PLANNER looks best and is the emptiest.** Its judge perplexity is that of human texts (61 and 63), its MAUVE the highest of the five. But its diversity is 0.05 (human texts: 0.77, in the study's rows), a third of its 4-grams stand in the training set (human: an eighth), and its codes bring back 4 % BLEU: they say almost nothing. "The city was the capital of the city of the city", its card says. An autoregressive decoder with nothing to say writes what is usual, and a judge likes that. This is lesson 03's warning on real text: *never a perplexity without variety beside it*.
-# - **Reconstruction does not order the samples.** TEncDM gives back 92 % of all pieces, COSMOS 54 %, and COSMOS's texts are the likelier ones (2,526 against 3,394). That is the direction of section 8; with one run each and networks of different size it is no more than that.
-# - **All of them are far from text.** Shuffled human words have perplexity 1,409 and MAUVE 0.011; four of the five rows are about there. Ten minutes of one core are not a training. The autoencoders alone would need more: COSMOS's loss was still falling when its time was over.
+# - **PLANNER looks best and is the emptiest.** Its judge perplexity is that of human texts (61 and 63), its MAUVE the highest of the five. But its diversity (distinct-2, -3 and -4 multiplied, in the study's rows) is 0.05; that of human texts is 0.77. A third of its 4-grams stand in the training set (human: an eighth). And its codes bring back a BLEU of 0.04: they say almost nothing. "The city was the capital of the city of the city", says a sample on its card. An autoregressive decoder with nothing to say writes what is usual, and a judge likes that. This is lesson 03's warning on real text: *never a perplexity without variety beside it*.
+# - **Reconstruction does not order the samples.** TEncDM gives back 92 % of all pieces, COSMOS 54 %, and COSMOS's texts are the likelier ones (2,526 against 3,394). That agrees with section 8 and proves little: one run each, networks of different size.
+# - **All of them are far from text.** Shuffled human words have perplexity 1,409 and MAUVE 0.011. TEncDM, COSMOS and MDLM are worse than that in both columns, LD4LG a little better. Ten minutes of one core are not a training. The autoencoders alone would need more: COSMOS's loss was still falling when its time was over.
 # - **Masked diffusion is last at this budget**, with the fewest parameters, no pretrained encoder under it, and no decoder that knows how to write. Its texts are the most diverse, for the same reason.
 #
 # Nothing here says which method is better when trained. It says which figures lie.
@@ -790,7 +805,7 @@ print(pictures.on_real_text(load_results("latents_table")))
 # python -m difflm_core.training cosmos-rocstories --plan
 # ```
 #
-# What would the released configuration cost? Parameters of the trunk times 6 floating-point operations per position and step, nothing else counted:
+# What would the released configuration cost? 6 floating-point operations for each parameter of the trunk, each position and each step, nothing else counted:
 
 # %%
 width, layers, N, T = 768, 12, 16, 128  # the released configuration, texts of 128 tokens
@@ -811,9 +826,9 @@ print(
 )
 
 # %% [markdown]
-# The frozen encoder and self-conditioning (a second forward pass in half of the steps) come on top. The point of the last two lines is their ratio: eight times fewer vectors are eight times fewer operations in every step of training *and* of sampling.
+# The frozen encoder and self-conditioning (a second forward pass in half of the steps) come on top. The point of the two lines of diffusion is their ratio: eight times fewer vectors are eight times fewer operations in every step of training *and* of sampling.
 #
-# What to expect: the authors' abstract says quality comparable to token-level diffusion at eight times fewer vectors. Their tables could not be read for this course, so no number is quoted here as a target.
+# What to expect: the authors' abstract says quality comparable to token-level diffusion at eight times fewer vectors. No number is quoted here as a target (section 9).
 #
 # ## 13 · What to remember
 #

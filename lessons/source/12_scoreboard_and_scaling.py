@@ -3,7 +3,7 @@
 #
 # **Minutes** 50 to read, about 2 of computing on 2 CPU cores · **Prerequisites** lessons 00 and 08; of the others what their tables name, section by section
 #
-# Eleven lessons, a dozen ways to write a sentence. Each was shown beside its nearest rival, with the figures that suited its question. Here all of them stand side by side: as many parameters, as much training, the same sentences, the same figures for all. Then the same programs, on paper, at the size of the papers.
+# Twelve lessons, more than a dozen ways to write a sentence. Each was shown beside its nearest rival, with the figures that suited its question. Here all of them stand side by side: as many parameters, as much training, the same sentences, the same figures for all. Then the same programs, on paper, at the size of the papers.
 #
 # **The question of this lesson.** Which method would you take, for what, and what would you pay?
 #
@@ -39,9 +39,9 @@ print(f"exact entropy of the toy language: {entropy:.4f} nats per word")
 #
 # Here is a masked model, trained once. We sample from it one word per call, and do nothing but divide its logits by a *temperature* $\tau$ before each draw. (A second way, *most confident first*, is lesson 08's.) For each we print what a table of samples usually has, and three figures that it usually has not:
 #
-# - *too likely by*: nats by which the right sentences are likelier than true ones; 0 is right, and here it is exact;
-# - *coverage*: of the different word pairs in 500 true sentences (fewer in fast mode), the share that occurs in as many samples. True sentences do not reach 100 % either, because two samples of a language are not the same;
-# - *true sentences cost*: the nats per word that *this writer* pays for sentences of the language, above the entropy. With a fixed order of positions a masked model's $-\log p_\theta(x)$ is exact (lesson 08, section 11), also at another temperature.
+# - *too likely by*: nats per sentence by which the right sentences are likelier than true ones; 0 is right. (The probabilities are exact, only the number of sentences is finite.)
+# - *coverage*: of the different word pairs in 500 true sentences (fewer in fast mode), the share that occurs in as many samples. True sentences do not reach 100 % either, because two samples of a language are not the same.
+# - *true sentences cost*: the nats per word that *this writer* pays for sentences of the language, above what they cost the language itself. If it writes in one fixed order, a masked model's $-\log p_\theta(x)$ is exact (lesson 08, section 11), also at another temperature.
 #
 # **Predict:** which temperature wins by the share of right sentences? And by the last column?
 
@@ -106,17 +106,25 @@ print("and true sentences become dearer:", cold["excess"] > plain["excess"] + 0.
 print("all distinct, nearly, and yet too usual:", cold["distinct"] > 0.6 and cold["log_prob_gap"] > 3)
 
 # %% [markdown]
-# The same network, and "better" by any amount you like. At temperature 0.6 hardly a sentence is broken; the sentences are between three and four nats too likely, a quarter of the word pairs that should be there are missing, and a true sentence costs it 0.11 nats per word above the entropy, where at temperature 1 it is 0.004. Most confident first does the same thing without a temperature in its name. And *distinct* does not see it: at 0.6 nearly all sentences are different ones.
+# By right sentences every temperature below 1 wins; by the last column temperature 1 does, and each step down costs more than the one before. At 0.6 hardly a sentence is broken. But the sentences are between three and four nats too likely, and a quarter of the word pairs that should be there are missing. A true sentence costs 0.11 nats per word too much, at temperature 1 it is 0.004. The picture shows the same: left what a table of samples praises and what it leaves out, right the price.
+#
+# Most confident first does the same thing without a temperature in its name. And *distinct* does not see it: at 0.6 nearly all sentences are different ones.
 #
 # There is a formula behind it. How far is a sampler's law $p_\theta$ from the language $p$, asked in the direction in which samples are judged?
 #
 # $$ \mathrm{KL}(p_\theta \,\Vert\, p) = \underbrace{-\,\mathbb E_{x \sim p_\theta} \log p(x)}_{\text{what a judge says of the samples}} \; - \underbrace{H(p_\theta)}_{\text{their variety}} $$
 #
-# Generative perplexity is $e$ to the first term, per token, with a language model in the place of $p$. A lower temperature lowers both terms; who reports the first alone can always win. The other direction, $\mathrm{KL}(p \,\Vert\, p_\theta)$, is the last column: it asks whether *true* sentences are possible, and a bound on $-\log p_\theta$ bounds it. It does not say whether the samples are free of rubbish. So this lesson prints both kinds, and where only one can be had it says so.
+# Generative perplexity is $e$ to the first term, per token, with a language model in the place of $p$. A lower temperature lowers both terms; who reports the first alone can always win. And since a divergence is never negative, samples that are likelier than true text *must* be less varied.
+#
+# The other direction, $\mathrm{KL}(p \,\Vert\, p_\theta)$, is the last column (times 12, for a sentence). It asks whether *true* sentences are possible, and a bound on $-\log p_\theta$ bounds it. About rubbish it says less. Every probability that goes to broken sentences is taken from the right ones, so that
+#
+# $$ \mathrm{KL}(p \,\Vert\, p_\theta) = -\log P(\text{a sample is right}) + \text{distance of the right ones from the language} . $$
+#
+# Neither part is negative: at least $e^{-\mathrm{KL}}$ of the samples are right, and it may be far more. So this lesson prints both kinds, and where only one can be had it says so.
 #
 # ## 2 · What is made equal?
 #
-# The stored study `scoreboard` has one network per method and three seeds, and fixes for all
+# The stored study `scoreboard` trains each method with three seeds, and makes equal for all:
 #
 # | equal | how | what it leaves out |
 # |---|---|---|
@@ -126,7 +134,7 @@ print("all distinct, nearly, and yet too usual:", cold["distinct"] > 0.6 and col
 # | samples | 500 a seed and setting; held-out sentences and word pairs the same for all | |
 # | care | one setting per method, that of its lesson; nothing was searched for this table | what the lessons had tried before: the noise of TEncDM, the strengths of COSMOS, $t_{\mathrm{on}}$ of Star |
 #
-# FLOPs are the currency, so let us count them ourselves. A product of an `a` × `b` with a `b` × `c` matrix is `a b c` multiplications and as many additions: `2 a b c`. Training makes each product of the forward pass three times: forward, gradient of the input, gradient of the weights. Attention has two products forward (compare, mix) and five backward, because PyTorch's fused attention does not keep the comparisons and makes them again.
+# FLOPs are the currency, so let us count them ourselves. A product of an `a` × `b` with a `b` × `c` matrix is `a b c` multiplications and as many additions: `2 a b c`. In training each product of the forward pass brings two more of the same size, for the gradient of the input and that of the weights. Attention has two products forward (compare, mix) and five backward, because PyTorch's fused attention does not keep the comparisons and makes them again.
 #
 # **Predict:** per sentence, which of the two is dearer to train, the autoregressive network or the masked one with the same weights? (Where is the head needed?)
 
@@ -183,7 +191,7 @@ for name, recipe in (("AR", AR), ("MDLM", MDLM)):
 print("by hand and counted are the same number:", agree)
 
 # %% [markdown]
-# The masked network is a little cheaper: its head is asked at masks only, half of the places on average, and at a vocabulary of 114 words that is little. At 50,000 words it would be most of the difference.
+# The masked network is a little cheaper: its head is asked at masks only, half of the places on average, and at a vocabulary of 114 words that is little. At 50,000 words it is a seventh of the whole (section 8: $3.9 \cdot 10^{20}$ against $4.5 \cdot 10^{20}$ FLOPs).
 #
 # Now the same budget in steps, for every method that has a recipe. **Predict:** block diffusion reads a noisy and a clean copy of every sentence. How many steps does it get for MDLM's 421?
 
@@ -199,11 +207,11 @@ for name, recipe in {
     print(f"{name:16s}{parameters:11,}{each:14.3g}{steps:7d}{recipe.batch_size:6d}{steps * recipe.batch_size:16,}")
 
 # %% [markdown]
-# Equal FLOPs are not equal steps: block diffusion gets half as many as MDLM, networks with a time input are narrower (the matrices that read the time cost parameters and hardly any work) and get more. That *is* the comparison: what a method does with a step is its own affair. But mind the last column. Whoever reads 150,000 sentences has seen each of the 32,768 about five times, whoever reads 53,000 less than twice.
+# Equal FLOPs are not equal steps. Block diffusion gets 208, half as many as MDLM. Networks with a time input get more: the matrices that read the time cost parameters and hardly any work, so these networks had to be made narrower. That *is* the comparison: what a method does with a step is its own affair. But mind the last column. Whoever reads 150,000 sentences has seen each of the 32,768 four to five times, whoever reads 53,000 less than twice.
 #
 # ## 3 · Two methods, live
 #
-# A third of the study's budget for each, with bars. The curves are drawn against FLOPs, not against steps. **Predict:** who is ahead at the end, and by how much? (Lesson 00 asked at equal steps.)
+# A third of the study's budget for each, trained here. The curves are drawn against FLOPs, not against steps. **Predict:** who is ahead at the end, and by how much? (Lesson 00 asked at equal steps.)
 
 # %%
 from difflm_core.training import train
@@ -231,7 +239,7 @@ print("neither passes the entropy:", min(ends.values()) > entropy - 0.05)
 print("for equal FLOPs AR is ahead:", ends["ar"] < ends["mdlm"])
 
 # %% [markdown]
-# AR learns faster per FLOP as it did per step: one question per place, asked at every place in every step. (And its number is exact, the masked model's a bound.)
+# AR is ahead by 0.18 nats per word, and nearly finished. It learns faster per FLOP, as it did per step: one question per place, asked at every place in every step. (And its number is exact, the masked model's a bound.)
 #
 # ## 4 · The scoreboard
 #
@@ -242,14 +250,16 @@ study = load_results("scoreboard")
 print(pictures.table(study))
 
 # %% [markdown]
-# *Bound*: nats per word on held-out sentences, mean and standard deviation of the seeds (for AR the exact cost); *log p gap*: nats by which right sentences are likelier than true ones; *copied*: sentences that stand in the training set; *calls*: of all networks, on average.
+# *Bound*: nats per word on held-out sentences, mean and standard deviation of the seeds (for AR the exact cost; for D3PM that of its whole chain of 384 steps); *log p gap*: nats per sentence by which right sentences are likelier than true ones; *copied*: sentences that stand in the training set; *calls*: of all networks, on average.
+#
+# The five fall into three groups: AR (95 %), then TEncDM and D3PM uniform (89 and 87), then MDLM and Diffusion-LM (76 and 74). Within a group the seeds overlap. All but TEncDM have a bound.
 #
 # **Who writes like the language?** AR, first of all: 95.5 % of its sentences are right, none of its other figures can be told from those of true sentences, and its cost is 0.005 nats above the exact one. Among the others look at *two* columns.
 #
-# - *Symbols*: a gap near 0 and the coverage of true sentences for D3PM, MDLM and GIDD, with ReMDM and Star+ too. What they write is various enough; what differs is how much of it is rubbish.
-# - *Vectors*: more right sentences in some cases, and all of them too usual. PLANNER breaks hardly a sentence (99.3 % right at 4 steps) and covers 56 % of the word pairs where true sentences cover 77 %; its sentences are 2.1 nats too likely. COSMOS, TEncDM, LD4LG and Diffusion-LM lie between (gaps at most calls 1.5, 1.0, 1.4 and 0.9 nats). G-Star, the one guided sampler on symbols, pays a little too (0.7 nats).
+# - *Symbols*: a gap near 0 and nearly the coverage of true sentences for D3PM, MDLM and GIDD, with ReMDM and Star+ too. What they write is various enough; what differs is how much of it is rubbish.
+# - *Vectors*: more right sentences than MDLM in four of five cases, and in all five too usual ones. PLANNER breaks hardly a sentence (99.3 % right at 4 steps) and covers 56 % of the word pairs where true sentences cover 77 %; its sentences are 2.15 nats too likely. Diffusion-LM, TEncDM, COSMOS and LD4LG lie between (0.9, 1.2, 1.3 and 1.4 nats). G-Star, the one guided sampler on symbols, pays a little too (0.7 nats).
 #
-# **The surprise is D3PM.** With absorbing noise it is MDLM in discrete time, and its bound cannot be told from MDLM's (1.785 and 1.781, standard errors 0.006 and 0.005); yet at 128 calls 91 % of its sentences are right, of MDLM's 76 % with one word a call. With uniform noise the bound is higher (1.805) and 87 % are right. Why? Both have a time input, are narrower for it, and get 572 and 586 steps for MDLM's 421; but GIDD has the same network and 586 steps, and writes 75 %.
+# **The surprise is D3PM.** With absorbing noise it is MDLM in discrete time, and its bound cannot be told from MDLM's (1.785 and 1.781, standard errors 0.006 and 0.005); yet at 128 calls 91 % of its sentences are right, of MDLM's 76 % with one word a call. With uniform noise the bound is higher (1.805) and 87 % are right. Why? It is hardly the steps: both have a time input, are narrower for it, and get 572 and 586 steps for MDLM's 421; but GIDD has the same network and 586 steps, and writes 75 %.
 # Absorbing D3PM has a plain cross-entropy beside the bound, without MDLM's weight 1/t, so that nearly empty pages, on which a sentence is decided, count for more (lesson 07, section 7). Uniform noise may mend every word in every call. These are explanations that fit, and were not tested one by one.
 #
 # **One is not ready**: blocks of 4 got half of MDLM's steps, and it shows (23 %, bound 1.893). At equal *steps* they are ahead of one block of twelve, which is MDLM: 24 against 8 % right in lesson 11's study, after 300 steps of 64. Here a step counts what it costs, and theirs costs twice as much.
@@ -262,21 +272,23 @@ print(pictures.table(study))
 print(pictures.costs(study))
 
 # %% [markdown]
-# Read the right-hand side before you compare. The four latent systems stand on a frozen encoder that had $6.4 \cdot 10^{12}$ FLOPs of training of its own, three and a half times the budget of this table, on fresh sentences of its own. They may keep what it knows, and pay only for reading with it. That is how the papers do it (BERT, BART), and it is not equal. On the other hand a good part of their budget goes into an autoencoder before the first step of diffusion: 15 % (TEncDM) to half (PLANNER, and LD4LG with its language model).
+# Read the right-hand side before you compare. The four latent systems stand on an encoder that had $6.4 \cdot 10^{12}$ FLOPs of training of its own, three and a half times the budget of this table, on fresh sentences of its own. (PLANNER takes its word embeddings only.) They may keep what it knows, and pay only for reading with it. That is how the papers do it (BERT, BART), and it is not equal. On the other hand a good part of their budget goes into an autoencoder before the first step of diffusion: 15 % (TEncDM) to half (PLANNER, and LD4LG with its language model).
 #
 # ## 5 · Frontiers
 #
-# One point per method says little: every one of them can be run with fewer calls. **Predict** the left picture for MDLM (you know it from lesson 08), then say where MDLM + Star+ and GIDD lie against it at four calls and at 128.
+# One point per method says little: every one but AR can be run with fewer calls. **Predict** the left picture for MDLM (you know it from lesson 08), then say where MDLM + Star+ and GIDD lie against it at four calls and at 128.
 
 # %%
 show(*pictures.frontiers(study))
 
 # %% [markdown]
-# Left: at one call hardly a sentence on symbols is right, twelve words drawn without seeing each other. At four calls uniform noise is far ahead (62 %; GIDD 43 %, D3PM absorbing 29 %, Star+ 27 %, MDLM 21 %): every call may mend every word. Where calls are plenty, revising without a guide gains next to nothing over one word a call: Star+ writes 74 % with 69 calls, ReMDM 76 % with 35, MDLM one by one 76 % with 12. With a guide it does: G-Star 90 % with 27, from a denoiser that had a fifth less of training. And nobody on symbols reaches the grey diamond, AR's 12 calls.
+# Left: at one call hardly a sentence on symbols is right, twelve words drawn without seeing each other. At four calls uniform noise is far ahead (62 %; GIDD 43 %, D3PM absorbing 29 %, Star+ 27 %, MDLM 21 %): there every call may mend every word. Where calls are plenty, MDLM's network gains next to nothing by revising without a guide. Star+ writes 74 % with 69 calls, ReMDM 76 % with 35, plain MDLM one by one 76 % with 12; GIDD's 75 % take 128. With a guide there is a gain: G-Star has 90 % with 27 calls, from a narrower denoiser that had a fifth less of the FLOPs. And nobody on symbols reaches the grey diamond, AR's 12 calls.
+#
+# Do not read the light blue line of D3PM absorbing as revision: it writes each of its twelve words once, as MDLM does. But it is told the time and asked in all 128 steps, while MDLM is asked only where something has changed, 11.5 times in 128 steps. Most of those calls could be saved (lesson 08, section 11). At equal *steps* it is ahead of MDLM everywhere, from 29 against 21 % at 4 to 91 against 75 % at 128.
 #
 # Right: calls of all networks together, those of LD4LG's and PLANNER's autoregressive decoders (12) too. All but PLANNER gain from 4 to 32 steps, and hardly from 32 to 128 (TEncDM 53, 89, 87 %; COSMOS 81, 93, 93 %).
 #
-# And look at the left end of LD4LG and PLANNER: 96 and 99 % right with a *single* call of the denoiser. That is section 1 again. Asked once, about pure noise, a denoiser can only answer with a mean of latents, and a decoder that knows its grammar makes a good sentence of it, the same one for ever: a coverage of 3 and 19 %. (The table of section 4 takes the best number of calls *of those at which at least half of what true sentences cover is covered*. Without this clause LD4LG would stand there with its monologue.)
+# And look at the left end of LD4LG and PLANNER: 96 and 99 % right with a *single* call of the denoiser. That is section 1 again. Asked once, about pure noise, a denoiser can only answer with a mean of latents, and a decoder that knows its grammar makes good sentences of it, the same few for ever: a coverage of 3 and 19 %. (The table of section 4 takes the best number of calls *of those at which at least half of what true sentences cover is covered*. Without this clause LD4LG would stand there with its monologue.)
 #
 # Calls are not seconds. An AR call reads one new word and keeps the rest in a cache; a diffusion call reads the whole canvas; a latent call a few vectors (four, TEncDM's twelve). The same points against time, all measured in turns on one machine, in batches of 84 sentences:
 
@@ -286,9 +298,9 @@ print("cheapest for what they write, by seconds, all ways together:\n")
 print(pictures.choices(study, "seconds"))
 
 # %% [markdown]
-# AR's calls are by far the cheapest: one new word each, the rest in the cache, and 84 sentences share a call. It writes 1,000 words in 0.024 s, MDLM with as many calls in 0.137 s, D3PM uniform with its four in 0.046 s. (One sentence at a time it is calls that count, and the order changes: lesson 00, section 6.) Only small canvases compete. COSMOS asks its denoiser about four latents and is ready with four steps in 0.019 s, 81 % right; PLANNER needs 0.035 s.
+# AR's calls are cheap, and 84 sentences share each of them. It writes 1,000 words in 0.024 s, MDLM with as many calls in 0.137 s, D3PM uniform with its four in 0.046 s. (One sentence at a time it is calls that count, and the order changes: lesson 00, section 6.) Only small canvases compete. COSMOS asks its denoiser about four latents and is ready with four steps in 0.019 s, 81 % right; PLANNER needs 0.035 s.
 #
-# Now look who is *missing* from the list: AR. It is beaten by LD4LG's monologue, which is as often right, and a thousandth of a second faster. So much for frontiers with one axis of quality.
+# Now look who is *missing* from the list: AR. It is beaten by LD4LG's monologue, which is as often right, and a thousandth of a second faster (repeated timings differ by more). So much for frontiers with one axis of quality.
 #
 # And section 1's warning: grammar against coverage. A path that goes up and to the left buys grammar with variety. **Predict** which paths do.
 
@@ -299,7 +311,7 @@ print(f"the frontier by seconds again, of those only that cover nine tenths of w
 print(pictures.choices(study, "seconds", 0.9 * true_coverage))
 
 # %% [markdown]
-# Left: with more calls nearly all paths go up *and to the right*, towards the dotted line. On symbols grammar is not bought with variety; only G-Star turns to the left. Right, on another scale: paths that start at the far left, where one sentence is repeated, and end short of the line. COSMOS ends at 65 %, TEncDM at 64, LD4LG at 65, PLANNER at 56, and Diffusion-LM, the only one without a frozen encoder, at 71. The list shows who is left when variety is asked for: no vectors.
+# Left: with more calls nearly all paths go up *and to the right*, towards the dotted line. (They begin at 63 %, without one right sentence: a broken sentence has true pairs too.) On symbols grammar is not bought with variety; only G-Star turns clearly to the left. Right, on another scale: paths that start at the far left, where few sentences are repeated, and end short of the line. COSMOS ends at 65 %, TEncDM at 64, LD4LG at 65, PLANNER at 56, and Diffusion-LM, the only one without a pretrained encoder, at 71. The list shows who is left when variety is asked for: AR, and blocks of 4, which are two thousandths of a second faster and wrong 94 times in 100. Diffusion-LM has the variety, and AR beats it in time and grammar, like everything else.
 #
 # ## 6 · Do bounds and samples agree?
 #
@@ -310,9 +322,11 @@ show(*pictures.bounds_and_texts(study))
 print(pictures.agreement(study))
 
 # %% [markdown]
-# Where bounds differ much, they agree with the samples: AR is first in both, blocks of 4 last of the symbols in both. Where they differ little, they do not. D3PM absorbing, MDLM, GIDD and D3PM uniform lie within 0.02 nats of each other; by samples the two D3PM are ahead, with 91 and 87 % against 76 (MDLM) and 75 (GIDD), though uniform noise has the *highest* bound of the four. And Diffusion-LM is 0.8 nats above the language, five times as far as blocks of 4, and writes about as many right sentences as MDLM. (Its bound is also hard to measure: the standard error of one estimate is 0.24 nats, and below 0.02 for all others.)
+# In 17 of 21. Where bounds differ much, they mostly agree with the samples: AR is first in both, blocks of 4 last of the symbols in both. Where they differ little, they do not. D3PM absorbing, MDLM, GIDD and D3PM uniform lie within 0.025 nats of each other; by samples the two D3PM are ahead, with 91 and 87 % against 76 (MDLM) and 75 (GIDD), though uniform noise has the *highest* bound of the four. And Diffusion-LM is 0.8 nats above the language, more than five times as far as blocks of 4, and writes about as many right sentences as MDLM. (Its bound is also hard to measure: the standard error of one estimate is 0.24 nats, and below 0.02 for all others.)
 #
 # Three reasons why they may differ, all met in this course. A bound may be loose: Diffusion-LM's has two terms for its embeddings (lesson 02), a chain of few steps pays for drawing words together (lesson 08). A sampler is not the law that was bounded: Star's own bound grows with every step (lesson 10), and TEncDM has none at all (lesson 05). And the two KL of section 1 punish different things: one nat more for a rare true sentence, or one word in a hundred that is rubbish.
+#
+# Section 1 also says how far they *must* agree. MDLM is 0.029 nats per word above the language, 0.34 per sentence: at least $e^{-0.34}$, 71 % of its sentences have to be right. 76 % are, and $-\log 0.76 = 0.28$: most of what it pays is for rubbish. D3PM absorbing pays 0.40 per sentence, must write 67 %, and writes 91 %: hardly a quarter is for rubbish, and whether the rest is a loose bound or a law that is a little off these two figures cannot say. Diffusion-LM's 9.5 nats promise nothing.
 #
 # ## 7 · Real text
 #
@@ -330,7 +344,7 @@ print(pictures.real_text(load_results("latents_table")))
 #
 # ## 8 · Rung by rung
 #
-# All of this was small. How does it grow? Every method has a recipe at three or more sizes, the last one the paper's, and `--plan` says before a run starts what it will take. The same functions, called here:
+# All of this was small. How does it grow? Every method that is trained has recipes of three sizes or more, the last one the paper's (LLaDA has two; its own 8B is out of reach), and `--plan` says before a run starts what it will take. The same functions, called here:
 
 # %%
 from difflm_core.classroom.pictures import lesson_12_plans as plans
@@ -356,7 +370,9 @@ latents = ("ld4lg", "planner", "tencdm", "cosmos")
 print(plans.latent_rungs([f"{name}-{size}" for name in latents for size in ("wikipedia", "rocstories")]))
 
 # %% [markdown]
-# The whole page for one of them, as `python -m difflm_core.training mdlm-owt --plan` prints it. Note the line *this CPU*, measured while you wait:
+# On one H100, on paper: Diffusion-LM's runs take 20 and 84 minutes, the four latent systems two to eight hours, LM1B 31 to 35 hours, and what reads OpenWebText, text8 or C4 two to fifteen days. So half of this course's papers are a matter of one card and some nights. The plan is hopeful, though: for `diffusion-lm-e2e` the authors report 5 hours on an A100, which is 8 % of that card's peak and not 35.
+#
+# The whole page for one of them, as `python -m difflm_core.training mdlm-owt --plan` prints it. Note the line *this CPU*, measured while you wait: that is why there are rungs.
 
 # %%
 from difflm_core.training.plan import plan
@@ -367,7 +383,7 @@ print(plan("mdlm-owt", RECIPES["mdlm-owt"][1]))
 # %% [markdown]
 # ### One, eight, sixty-four GPUs
 #
-# The batch is dealt: each of $n$ GPUs takes its rows, and then all of them average their gradients. Computing falls like $1/n$; what must be sent does not. **Predict:** at 64 GPUs, how large a part of a step is sending?
+# The batch is dealt: each of $n$ GPUs takes its rows, and then all of them average their gradients (*DDP*, distributed data parallel). What does not fit into memory is read in *micro-batches*, one after the other. Computing falls like $1/n$; what must be sent does not. A part of it can be *hidden*, sent while the backward pass goes on. **Predict:** at 64 GPUs, how large a part of a step is sending?
 
 # %%
 from IPython.display import Markdown, display
@@ -389,16 +405,18 @@ print("64 GPUs, nothing hidden, are so many times as fast:", round(alone.seconds
 print("parameters of mdlm-owt:", f"{needs(owt).parameters:,}")
 
 # %% [markdown]
-# Nothing of this was measured on GPUs; it is arithmetic on data sheets with its assumptions in the table's second line, and `docs/full_runs.md` says what was tried with real processes (two, on a CPU). What one would measure first is the share of the peak that a step really reaches, the *model FLOPs utilisation*:
+# At 64 GPUs 3.2 of 20.7 ms are sending, 16 % of a step, if nothing is hidden: 64 are worth 54. The larger model sends more and computes far more, so that its share is 5 % (right).
+#
+# Nothing of this was measured on GPUs; it is arithmetic on data sheets with its assumptions above the table, and `docs/full_runs.md` says what was tried with real processes (two, on a CPU). What one would measure first is the share of the peak that a step really reaches, the *model FLOPs utilisation*:
 #
 # $$ \mathrm{MFU} = \frac{\text{FLOPs of a step, by the plan}}{\text{seconds of a step} \times \text{processes} \times \text{peak}} $$
 #
-# The plan assumes 0.35. At 0.2 every duration above is to be multiplied by 1.75, and nothing else changes. The commands, from small to large:
+# The plan assumes 0.35. At 0.2 all computing above takes 1.75 times as long, and nothing else changes. The commands, from small to large:
 #
 # ```
 # python -m difflm_core.training mdlm-tiny                                             # minutes, this machine
 # python -m difflm_core.training mdlm-sentences                                        # some minutes more, real text
-# python -m difflm_core.training mdlm-lm1b --data.name NAME-OF-YOUR-COPY               # one GPU, a day and a half
+# python -m difflm_core.training mdlm-lm1b --data.name NAME-OF-YOUR-COPY               # one GPU, 31 hours on paper
 # python -m difflm_core.data.prepare owt-gpt2                                          # 18 GB of token files, once
 # torchrun --standalone --nproc-per-node 8 -m difflm_core.training mdlm-owt            # one machine
 # ```
@@ -407,7 +425,7 @@ print("parameters of mdlm-owt:", f"{needs(owt).parameters:,}")
 #
 # ### What does a larger rung promise?
 #
-# Not more than its paper reports. What changes sign between small and large is the thing to watch, and this course has met it several times: self-conditioning did nothing for four latents of a twelve-word sentence (lesson 03) and was the largest effect with one latent per word (lesson 05); masked latents helped the authors of COSMOS and cost us ten points (lesson 06); a head on a frozen trunk is enough for G-Star's authors and was not for us (lesson 10). A small study shows *how* something works. Whether it pays at 10²⁰ FLOPs is a question for the rungs in between.
+# Not more than its paper reports. The thing to watch is what helps in one setting and not in another, and this course has met it several times: self-conditioning did nothing for four latents of a twelve-word sentence (lesson 03) and was the largest effect with one latent per word (lesson 05); masked latents helped the authors of COSMOS and cost us ten points (lesson 06); a head on a frozen trunk is enough for G-Star's authors and was not for us (lesson 10). A small study shows *how* something works. Whether it pays at 10²⁰ FLOPs is a question for the rungs in between.
 #
 # ## 9 · The deck, read again
 #
@@ -418,20 +436,20 @@ print("parameters of mdlm-owt:", f"{needs(owt).parameters:,}")
 # | AR cannot correct previous mistakes | 00, section 8: after "a brown foxes" 0 % of its sentences come right. Plain masked diffusion: 0 % too. With second thoughts and 24 steps: 77 to 79 % | true, and not of AR alone |
 # | AR does not think ahead | 00, section 7: a hidden word costs 1.75 nats given its left side, 1.42 given both. The whole sentence costs both models nearly the same | true where something further on is given; no handicap when writing freely |
 # | AR's generation is linear in length | 00, section 6: 256 words, one text: 0.43 s with a cache against 0.15 s for 16 masked calls; sixteen texts: 1.1 s against 2.2 s | true in calls, not in work |
-# | Diffusion-LM converges slowly, needs many steps, collapses | 02, section 10: bound near 2.0 after 200 steps for masks, 1,600 for vectors; 63 % right in five steps and 80 % in 200, a perfect network 98 % in five; with clamping 3.7 nats too likely | all three seen; the steps are the network's need, not the sampler's |
-# | object-prediction beats noise-prediction | 02, section 9; 03, section 7 (uncompressed states: $x$ good, $v$ clearly worse) | seen |
+# | Diffusion-LM converges slowly, needs many steps, collapses | 02, section 10: bound near 2.0 after 200 steps for masks, 2.1 after 1,600 for vectors; 63 % right in five steps and 80 % in 200, a perfect network 98 % in five; with clamping 3.7 nats too likely | all three seen; the steps are the network's need, not the sampler's |
+# | object-prediction beats noise-prediction | 02, section 9: twice as many readable words lost with noise at 64 numbers a word, hardly more at 4; 03, section 7: on uncompressed states $x$ is good and $v$ clearly worse, in a bottleneck $v$ is a little better | seen where vectors are wide |
 # | transformers outperform the U-Net | 02, section 10: after 400 steps the U-Net has 16 to 26 % right, the transformer 2 or 3 % | not seen here |
 # | self-conditioning increases confidence, improving performance | 05, section 8: 17 points at five steps, 36 at 50; surer on the way, not at the end; distinct-2 0.28 against 0.32. 03, section 7: nothing | seen in one of two systems |
 # | COSMOS: regularise, perturb, mask | 06, section 8: 60, 82, 88 % as two additions come in; masked latents cost ten points | two of three |
 # | continuous: corrects its mistakes | 02, section 10: every further step is another chance; section 5: from 4 to 32 steps TEncDM goes from 53 to 89 % right, LD4LG 68 to 85, COSMOS 81 to 93, Diffusion-LM 57 to 74; PLANNER does not need it | seen up to about 32 steps |
 # | continuous: pretty fast | 03: ten steps are enough; 04: two do as well as fifty; section 5: COSMOS has 81 % right with 5 calls of all networks, MDLM 21 % with 4; in time 0.019 s for 1,000 words against 0.040 (AR, 12 calls: 0.024) | true where the latent is small, at the price of variety |
 # | continuous: methods of computer vision apply | guidance by a classifier (02, section 11), classifier-free (03, section 8: the asked colour in nearly all texts at weight 2), DDIM (04), self-conditioning (05) | true; guidance and caches work on symbols as well (11) |
-# | continuous: relies on pretrained models | the table of section 4: three and a half budgets before the first step, for four of five. But embeddings beat encodings by 4 points (05, section 7) | true of the systems, not of the principle |
+# | continuous: relies on pretrained models | section 4: three and a half budgets before the first step, for four of five; Diffusion-LM does without, and has 74 % right to their 87 to 99. Of the encoder its word embeddings alone beat its states by 4 points (05, section 7) | true of the systems, not of the principle |
 # | continuous: autoencoder trained separately | 15 to 50 % of the budget here; what it decides is large (06: 60 to 88 % at equal reconstruction) | true |
 # | continuous: causal generation is not straightforward | not tested on vectors; on symbols blocks do it (11) | open |
 # | discrete: MDLM's bound is tighter, mostly by architecture | 08, section 9: its ingredients are worth 0.003 to 0.004 nats together, in the paper's order; section 4: at equal FLOPs D3PM absorbing has MDLM's bound (1.785 and 1.781) with a network of the same kind | the second half: yes |
 # | GIDD solves the inability to remask | 09, sections 8 to 10: at four calls a third of the broken sentences of a perfect masked network are left with a perfect one; trained networks win at two to eight calls and pay in the bound; here, section 5: 43 % right at 4 calls, MDLM 21; one by one and at most calls they are level (76 and 75 %) | seen; self-correction as published narrows the text |
-# | Star and G-Star solve it without training anew | 10, section 11: at equal calls G-Star leads MDLM, half of it by exact counts; a plain sampler with planned counts is better than both; here, section 5: Star+ no better than one word a call, G-Star 90 % at 27 calls against 76 % at 12 | seen, with a cheaper rival |
+# | Star and G-Star solve it without training anew | 10, section 11: with at most 8 calls G-Star leads MDLM by 20 points, 9 of which one has by taking back random words; a plain sampler with planned counts is better than both; here, section 5: Star+ no better than one word a call, G-Star 90 % at 27 calls against 76 % at 12 | seen, with a cheaper rival |
 # | most large models are masked | lesson 11's table; DiffusionGemma, the first large open one with uniform noise, is the exception | true, not for ever |
 # | easy to implement | thirty lines each: 07, 08, 09, 10 | true |
 # | they scale well | not measured here. LLaDA-8B is level with LLaMA3-8B on MMLU (65.9 against 65.4) and behind on BBH (49.7 against 62.1), in its own report. At our equal FLOPs AR is ahead: 1.757 against at most 1.781 nats (section 4) | open |
@@ -441,11 +459,11 @@ print("parameters of mdlm-owt:", f"{needs(owt).parameters:,}")
 #
 # ## 10 · What is not known
 #
-# - **Whether the order of the table survives.** Ours is one language of 12 words and one of short sentences, networks of 0.25 and 1.8 million parameters, minutes of training. No method was tuned for it, and the effort that its lesson had spent on it differs.
-# - **What a bound of a diffusion model is worth against an exact $-\log p$.** A gap between "at most 23.2" and "17.5" is partly the bound and partly the model; for the order of one's choice the exact number can be had (lesson 08, section 11), and is seldom reported.
+# - **Whether the order of the table survives.** Ours are one language with sentences of 12 words and one of short sentences from Wikipedia, networks of 0.25 to 4 million parameters, minutes of training. No method was tuned for it, and the effort that its lesson had spent on it differs.
+# - **What a bound of a diffusion model is worth against an exact $-\log p$.** A gap between perplexities of "at most 23.2" and "17.5" (`mdlm-owt`, `ar-owt` in section 8) is partly the bound and partly the model; for the order of one's choice the exact number can be had (lesson 08, section 11), and is seldom reported.
 # - **Which latents.** For frozen encoders there is no bound on the probability of a text, so systems of lessons 03 to 06 are compared through judges and features, whose taste enters.
 # - **Calls at scale.** Nearly all published speed compares different models on different machines in different batches (lesson 11 lists the conditions).
-# - **Data instead of compute.** When text runs out rather than FLOPs, models that hide words see more variants of each sentence. Whether that, or plain regularisation, explains reported gains is disputed; our budgets never came there.
+# - **Data instead of compute.** When text runs out rather than FLOPs, models that hide words see more variants of each sentence. Whether that, or plain regularisation, explains reported gains is disputed (lesson 11, section 13); our budgets never came there.
 # - **Whether revising pays** once words are written in a good order (lesson 10's missing control), for long texts.
 #
 # ## 11 · Exercises
@@ -461,7 +479,7 @@ from difflm_core.classroom.exercises.lesson_12.budget import BUDGET, Plan
 # ### Exercise 12.1 · 8 min · difficulty 2/5 · What will it cost?
 # *Importance 5/5: the first question that one asks of a run.*
 #
-# FLOPs of a whole training run of a transformer. In every layer: matrices with 12 `width`² weights (attention 4, MLP 8), and attention that compares each position with `L` others and mixes them. A head of `V` × `width` at a `share` of the positions. Count as `--plan` does: the backward pass is twice the forward pass, attention's too; look-ups, norms and the optimiser are free.
+# FLOPs of a whole training run of a transformer. In every layer: matrices with 12 `width`² weights (attention 4, MLP 8), and attention that compares each position with `L` others and mixes them. A head of `V` × `width` at a `share` of the positions. Count as `--plan` does: the backward pass is twice the forward pass, attention's too (no 3.5 as in section 2); look-ups, norms and the optimiser are free.
 
 
 # %%
@@ -483,7 +501,7 @@ for name, share in (("mdlm-tiny", 0.5), ("mdlm-owt", 0.5), ("ar-owt", 1.0)):
     print(f"{name:10s} {flops:.3g} FLOPs; the plan says {needs(r).flops:.3g}")
 
 # %% [markdown] tags=["solution"]
-# **Why.** 2 FLOPs for each weight and token forward, 4 backward: 6. Attention: compare and mix, 2 × 2 `width` `L` per layer and token, times 3. (The counter of section 2 finds 3.5 instead of 3 for attention, because fused attention computes its comparisons again; the difference is the work that one chose to do twice, and MFU leaves such work out.) With short texts attention is nothing: at `L` = 12 and width 96 it adds 2 % to the trunk. It draws level with the trunk's matrices when `L` = 6 `width`.
+# **Why.** 2 FLOPs for each weight and token forward, 4 backward: 6. Attention: compare and mix, 2 × 2 `width` `L` per layer and token, times 3. (The counter of section 2 finds 3.5 instead of 3 for attention, because fused attention computes its comparisons again; the difference is the work that one chose to do twice, and MFU leaves such work out.) With short texts attention is next to nothing: at `L` = 12 and width 96 it adds 2 % to the trunk. It draws level with the trunk's matrices when `L` = 6 `width`.
 
 # %% [markdown]
 # ### Exercise 12.2 · 10 min · difficulty 3/5 · As many steps as it may cost
@@ -512,7 +530,7 @@ for predictor in (0.0, 0.5, 1.0):
     print(f"32 calls' worth, t_on = 0.6, a predictor that costs {predictor:g} of a denoiser: {steps_for(32, 1.0, predictor, 0.6)} steps")
 
 # %% [markdown] tags=["solution"]
-# **Why.** The cost grows in jumps, so no division gives the answer: count, and take the largest that fits. (The `1e-9` are for times like 3/5 that a computer cannot write exactly.) With a predictor as dear as the denoiser 32 calls are 21 steps: a table at equal *steps* would give G-Star half as much work again.
+# **Why.** The cost grows in jumps, so no division gives the answer: count, and take the largest that fits. (The `1e-9` are a precaution: sums and products of numbers like 0.6 are seldom exact in a computer.) With a predictor as dear as the denoiser 32 calls are 21 steps: a table at equal *steps* would give G-Star half as much work again.
 
 # %% [markdown]
 # ### Exercise 12.3 · 8 min · difficulty 3/5 · The frontier
@@ -546,7 +564,7 @@ for i in on_frontier(cost, grammar).nonzero()[:, 0][cost[on_frontier(cost, gramm
 # ### Exercise 12.4 · 8 min · difficulty 3/5 · What does a table show?
 # *Importance 5/5: you will read many more tables than you make.*
 #
-# Six claims about a published table (ReMDM, Wang et al. 2025: OpenWebText, 1,024 tokens, top-p 0.9, 5,000 samples). For each: is it *supported* by the table, *contradicted* by it, or can the table not tell?
+# Six claims about a part of a published table (ReMDM, Wang et al. 2025: OpenWebText, 1,024 tokens, top-p 0.9, 5,000 samples). For each: is it *supported* by the table, *contradicted* by it, or can the table not tell?
 
 # %%
 print(claims.shown())
@@ -571,7 +589,7 @@ def my_verdicts():
 ex12_4.run(my_verdicts)
 
 # %% [markdown] tags=["solution"]
-# **Why.** A: four columns, four times higher. B: lower perplexity with lower entropy is section 1's temperature in other clothes; MAUVE, which sees both, says the opposite. C: 0.042, then 0.035. D: steps are not seconds. E: perplexity 12.1 against the data's 14.8 comes with entropy 5.22 against 5.44: likelier than true text is not truer. F: samplers are not ranked by a bound that only one of them has.
+# **Why.** A: higher in all four columns. B: lower perplexity with lower entropy is section 1's temperature in other clothes; MAUVE, which sees both, says the opposite. C: 0.042, then 0.035. D: steps are not seconds. E: perplexity 12.1 against the data's 14.8 comes with entropy 5.22 against 5.44, and with a MAUVE of 0.760: likelier than true text is not truer. F: the table has no bounds (ReMDM's own is the looser one, lesson 10, section 5). And did you see ReMDM's perplexity *rise* from 512 to 1,024 steps? From there on its authors use another schedule: a row of a table need not be one method.
 
 # %% [markdown]
 # ### Exercise 12.5 · 25 min · difficulty 5/5 · A twelfth of the budget (open)
@@ -595,7 +613,7 @@ ex12_5.run(my_plan)
 print(f"the budget: {BUDGET:.2g} FLOPs")
 
 # %% [markdown] tags=["solution"]
-# **Why.** Early in training the direction is clear from few sentences, and steps are what is missing. Batches of 32 instead of 256 give 280 steps and 2.0 nats in place of 2.7; batches of 16 give 561 steps and no more: now the noise of small batches costs what the steps gain. Then the size: a network of half the width does a step for a quarter of the price, and at this budget 1,073 smaller steps are better (1.80). Where the best size lies grows with the budget: that is what scaling laws describe. Two methods compared at one size and one budget are compared at *one point* of two such curves, and the scoreboard of section 4 is no better than that.
+# **Why.** Early in training the direction is clear from few sentences, and steps are what is missing. Batches of 32 instead of 256 give 280 steps and 1.98 nats in place of 2.61; batches of 16 give 561 steps and 1.97: now the noise of small batches costs what the steps gain, and at 2 sentences a step it would cost more. Then the size: a network of half the width does a step for a quarter of the price, and at this budget 1,073 smaller steps of 32 are better (1.80). Where the best size lies grows with the budget: that is what scaling laws describe. Two methods compared at one size and one budget are compared at *one point* of two such curves, and the scoreboard of section 4 is no better than that.
 
 # %%
 summary()
@@ -607,7 +625,7 @@ summary()
 # 2. Words drawn in one call do not see each other. Calls, orders, revisions and blocks are all ways to pay for that; count every network that is asked, in calls and in seconds.
 # 3. Quality without variety is a temperature. Print the two together, with true text on the same scale, and say what has no bound.
 # 4. A comparison is as good as its poorer side: equal parameters, equal FLOPs, equal care, seeds, and a control that does the cheap half of the clever thing.
-# 5. A bound below the entropy is a mistake; a result that turns round with the size is not a contradiction but a question for the next rung.
+# 5. A bound that is below the entropy by more than its error is a mistake; a result that turns round with the size is not a contradiction but a question for the next rung.
 #
 # **Five quick questions**
 #

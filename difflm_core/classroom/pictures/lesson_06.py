@@ -30,7 +30,7 @@ def planes(spaces: dict, error: float) -> Picture:
     grid = torch.cartesian_prod(side, side)
     fig, axes = plt.subplots(1, len(spaces), figsize=(8.4, 4.3))
     first = next(iter(spaces.values()))[0]
-    shown = (first - torch.tensor([0.6, -1.4])).norm(dim=1).argmin()  # the same word in all spaces
+    shown = (first - torch.tensor([1.1, 0.45])).norm(dim=1).argmin()  # the same word in all spaces
     for ax, (name, (z, decode)) in zip(axes, spaces.items()):
         ax.imshow(
             decode(grid).view(161, 161).T, origin="lower", extent=(-SIDE, SIDE, -SIDE, SIDE), alpha=0.55,

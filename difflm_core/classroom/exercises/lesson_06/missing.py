@@ -60,7 +60,7 @@ def test(attempt):
 MISTAKES = [
     (
         lambda f: 0 < float((ask(f) != Z).double().mean()) and not bool((ask(f) == 0).any()),
-        "You add noise. Dropped numbers become exactly 0.",
+        "You add noise, or change all numbers alike. Dropped numbers become exactly 0, the others stay.",
     ),
     (
         lambda f: abs(kept_share(f) - 1 / (1 - DROP)) < 0.01,

@@ -73,6 +73,19 @@ def is_noise(expected: float):
 
 MISTAKES = [
     (
+        finds(lambda seen, visible: seen.shape == MASK.shape and visible.shape == FEATURES.shape),
+        "The order: first what is read, then which tokens are visible.",
+    ),
+    (
+        finds(lambda seen, visible: torch.equal(visible[LAST], ~MASK[LAST])),
+        "You return which tokens are hidden. `visible` is True where the compressor may look.",
+    ),
+    (
+        finds(lambda seen, visible: torch.equal(seen[FIRST], FEATURES[FIRST] * visible[FIRST][..., None])),
+        "The states of hidden tokens are set to 0 as well. Leave them: `visible` alone keeps the compressor from"
+        " looking.",
+    ),
+    (
         finds(lambda seen, visible: hidden_share(visible, LAST) > 0.1 and hidden_share(visible, FIRST) > 0.1),
         "Tokens are hidden in the whole batch. Half of it is hidden, the other half gets noise.",
     ),
@@ -83,6 +96,10 @@ MISTAKES = [
     (
         finds(lambda seen, visible: noise_of(seen, FIRST)[1] > 0.1),
         "The halves are swapped: the first one is hidden, the second one noisy.",
+    ),
+    (
+        finds(lambda seen, visible: abs(noise_of(seen, LAST)[0] - KEEP**0.5) < 0.02),
+        "You take keep for a share of the variance. It multiplies the states themselves: keep * features.",
     ),
     (
         is_noise(1 - KEEP),

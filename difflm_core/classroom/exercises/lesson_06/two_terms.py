@@ -62,12 +62,29 @@ MISTAKES = [
     ),
     (gives((CE + MSE).mean()), "Padding is counted: average over the real tokens only, where `mask` is True."),
     (
+        gives(CE[MASK].mean() + MSE.mean()),
+        "The cross-entropy leaves padding out, the squared error does not: index both with `mask`.",
+    ),
+    (
+        gives(CE.mean() + MSE[MASK].mean()),
+        "The squared error leaves padding out, the cross-entropy does not: index both with `mask`.",
+    ),
+    (
+        gives((CE[MASK] + error(FEATURES).sum(-1).sqrt()[MASK]).mean()),
+        "You add the length of the error, its root: the loss has the squared error, averaged over the D numbers.",
+    ),
+    (
         gives(PER_BATCH.mean()),
         "Padding adds nothing, but you still divide by all B L places. Divide by the real tokens, mask.sum().",
     ),
     (gives(CE[MASK].mean()), "That is the first stage, CE alone: the squared error is missing."),
     (gives(MSE[MASK].mean()), "The words are missing: add the cross-entropy of ids under logits."),
     (gives((MSE - CE)[MASK].mean()), "The sign of the cross-entropy: it is -log p(word), which is positive."),
+    (
+        gives((PER_BATCH.sum(1) / MASK.sum(1)).mean()),
+        "You average inside each text and then over the texts: so the tokens of short texts weigh more. Average over"
+        " all real tokens at once.",
+    ),
     (gives(PER_BATCH.sum() / B), "You divide by the texts. Per token: long texts must not weigh more than short ones."),
     (lambda f: ask(f).shape == (B, L), "You return one number per place: average them over the real tokens."),
 ]

@@ -88,6 +88,11 @@ MISTAKES = [
         is_like(torch.cat(reference(STIRRED, A, B, FREQUENCY).chunk(2, dim=1)[::-1], dim=1)),
         "The halves come back in the wrong order: a first, then b.",
     ),
+    (
+        lambda f: bool(ask(f).isnan().any()),
+        "The sine is not inverted: an arcsine of a number above 1 does not exist. Compute the same sine once more and"
+        " subtract it.",
+    ),
     (is_like(STIRRED), "Nothing is undone: you return what you were given."),
 ]
 

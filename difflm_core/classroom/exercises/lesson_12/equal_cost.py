@@ -84,6 +84,10 @@ MISTAKES = [
         like(with_cost(lambda T, d, p, t_on: T * d + (T - sum(k / T <= t_on + 1e-9 for k in range(1, T + 1))) * p)),
         "Guided are the steps *below* t_on, near the end of sampling, and not those above it.",
     ),
+    (
+        like(with_cost(lambda T, d, p, t_on: T * d + sum(k / T < t_on - 1e-9 for k in range(2, T + 1)) * p)),
+        "A step that begins exactly at t_on is guided as well: k / T <= t_on.",
+    ),
     (like(one_more), "One step too many: you return the first number of steps that does not fit."),
     (
         like(lambda budget, d, p, t_on: max(1, int(budget / (d + t_on * p) + 1e-9))),

@@ -28,7 +28,7 @@ def test(training_flops):
         found, truth = float(training_flops(*case)), right(*case)
         assert near(found, truth), (
             "with steps, rows, L, V, width, layers, share ="
-            f" {case}: {truth:.6g} FLOPs, yours are {found:.6g}, {found / truth:.3g} times as many."
+            f" {case}: {truth:.6g} FLOPs, yours are {found:.6g}, {found / truth:.4g} times as many."
         )
 
 
@@ -72,6 +72,15 @@ MISTAKES = [
     (
         like(parts(attention=6)),
         "Half of the attention is missing: comparing costs 2 width L a position, and mixing as much again.",
+    ),
+    (
+        like(parts(attention=14)),
+        "3.5 times the forward pass is what fused attention computes (section 2). `--plan` leaves out what is computed"
+        " again: 3 times, attention too.",
+    ),
+    (
+        like(lambda steps, rows, L, V, width, layers, share: right(steps, rows, L, V, width, layers, share) / L),
+        "Each of the `rows` has L positions, and the network works at all of them.",
     ),
     (
         like(parts(square=True)),
