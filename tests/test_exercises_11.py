@@ -97,6 +97,7 @@ def quarters(noisy_noisy="same", noisy_clean="before", clean_noisy="never", clea
         (quarters(clean_clean="same"), "must also see the clean blocks before"),
         (quarters(clean_clean="causal"), "A finished block is read as a whole"),
         (quarters(noisy_noisy="causal"), "gives up what diffusion is for"),
+        (lambda L, size: training_mask(L, size).roll((L, L), (0, 1)), "The clean copy stands first"),
         (lambda L, size: training_mask(L, size).T, "Transposed"),
         (lambda L, size: training_mask(L, size)[:L], "Return booleans shaped"),
         (lambda L, size: training_mask(L, size).float(), "Return booleans shaped"),
@@ -135,6 +136,10 @@ def test_right_acceptance(right):
         (lambda h, m, bound: within_bound(2.5 - h, m, bound), "Sort upwards"),
         (lambda h, m, bound: within_bound(h, torch.ones_like(m), bound), "Visible places are accepted"),
         (lambda h, m, bound: within_bound(h, m, bound).float(), "Return booleans"),
+        (accept.strictly, "at bound 0 nothing is accepted"),
+        (accept.still_sorted, "still in the sorted order"),
+        (accept.sorted_again, "sorts once more"),
+        (lambda h, m, bound: m & within_bound(h, torch.ones_like(m), bound), "count in your sums"),
     ],
 )
 def test_wrong_acceptance(wrong, message):
@@ -190,6 +195,13 @@ def whole_answers(x, answer, t, g):
         (made_with(paid=lambda nll, m, t, answer: nll * m), "weight 1/t is missing"),
         (made_with(paid=lambda nll, m, t, answer: nll * answer / t[:, None]), "Visible answer tokens are paid for"),
         (made_with(paid=lambda nll, m, t, answer: nll * m * t[:, None]), "You multiply by t"),
+        (made_with(paid=lambda nll, m, t, answer: nll * m / m.sum(1, keepdim=True)), "number of masks"),
+        (
+            made_with(paid=lambda nll, m, t, answer: nll * m * (answer.sum(1) / m.sum(1).clamp_min(1))[:, None]),
+            "number of masks",
+        ),
+        (made_with(paid=lambda nll, m, t, answer: -nll * m / t[:, None]), "The sign"),
+        (made_with(paid=lambda nll, m, t, answer: nll * m / t.mean()), "divided by its row's t"),
         (made_with(where=whole_answers), "One coin decides"),
         (lambda *inputs: made_with()(*inputs[:5]), "pass it to torch.rand"),
     ],

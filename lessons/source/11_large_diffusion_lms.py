@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 11 · Large diffusion language models: what was added to a page of code?
 #
-# **Minutes** 60 to read, about 3 of computing on 2 CPU cores · **Prerequisites** lesson 08 (masked diffusion); lessons 09 and 10 help with sections 7 and 10
+# **Minutes** 60 to read, about 3 of computing on 2 CPU cores · **Prerequisites** lesson 08 (masked diffusion); lessons 09 and 10 help with sections 6, 7 and 10
 #
-# LLaDA has 8 billion parameters and answers questions; Seed Diffusion and Mercury write code at a thousand tokens a second and more, say their makers; DiffusionGemma revises a canvas of 256 random words. Their loss is that of lesson 08, which fits on a page. So what is *new*?
+# LLaDA has 8 billion parameters and answers questions. Mercury and Seed Diffusion write code, say their makers at 737 to 2,146 tokens a second. DiffusionGemma revises a canvas of 256 random tokens. LLaDA's loss is that of lesson 08, which fits on a page. So what is *new*?
 # A handful of additions: a loss that knows questions from answers, rules that say which words to write in one call, blocks with a cache, a start from an autoregressive model, training on errors. Each is small enough to be built here, in a language where the truth is known.
 #
 # **The question of this lesson.** Which of these additions does what its inventors say, at what price, and which claims can nobody check yet?
@@ -15,7 +15,7 @@
 # - turn an autoregressive network into a diffusion model,
 # - read a claim like "2,146 tokens per second" and list what it leaves out.
 #
-# Nothing is downloaded: the toy language, its two course checkpoints (0.24 M parameters each) and what we train on the way.
+# Nothing is downloaded. We use the toy language, two course checkpoints of 0.24 M parameters (`mdlm-tiny`, and its autoregressive *twin* `ar-tiny`), and what we train on the way.
 
 # %%
 import matplotlib.pyplot as plt
@@ -42,7 +42,7 @@ for name, net in (("mdlm-tiny", model), ("ar-tiny", twin)):
 # %% [markdown]
 # ## 1 · An answer on a canvas
 #
-# LLaDA (Nie et al. 2025) was pre-trained exactly as in lesson 08: $1/t$ times the cross-entropy of the masked words, and a network that is not told $t$ (the page says how much is masked). One hundredth of the texts was cut to a random length. Sampling begins with a question:
+# LLaDA (Nie et al. 2025) was pre-trained exactly as in lesson 08: $1/t$ times the cross-entropy of the masked words, and a network that is not told $t$ (the page says how much is masked). Sampling begins with a question:
 #
 # 1. behind the question stands a canvas of masks, as long as the answer may become;
 # 2. in each of $T$ calls the network predicts *every* mask;
@@ -95,17 +95,17 @@ print("the notebook's LLaDA writes what the package's writes:", min(same) > 0.97
 print("no word of the question changed:", all(torch.equal(ours[p][:, :4], questions) for p in settings))
 
 # %% [markdown]
-# Never: only *masked* places can be masked again (`is_mask &` in the line before last). "Remasking" is a word for *unmasking on a plan*, and everything that lesson 10 says about mistakes that stay holds here. (ReMDM, Star and G-Star could be used on LLaDA's weights, since they need no other training.)
+# Never: only *masked* places can be masked again (`is_mask &` in the line of `low`). "Remasking" is here a word for *unmasking on a plan*, and all that lesson 10 says about mistakes that stay holds. (ReMDM and Star could run on LLaDA's weights as they are; G-Star needs a predictor beside them.)
 #
 # ## 2 · Learning to answer, and when to stop
 #
-# Pre-training masks anything. *Instruction tuning* (SFT) shows the question as it is and masks the answer only (LLaDA Eq. 5). With $x$ the pair of both,
+# Pre-training masks anything. *Instruction tuning* (SFT) shows the question as it is and masks the answer only (LLaDA Eq. 5). With $x$ question and answer together,
 #
 # $$\mathcal L(x) = \mathbb E_t\,\frac1t \sum_{i\,\text{in the answer},\; z_t^i = m} -\log x_\theta^i(z_t)[x^i],$$
 #
-# a bound on $-\log p_\theta(\text{answer} \mid \text{question})$. The canvas has one length and answers have many, so a short answer is filled up with the end token. These end tokens are part of the answer: masked, predicted, paid for. They are how the model learns to stop.
+# a bound on $-\log p_\theta(\text{answer} \mid \text{question})$. A short answer is filled up with the end token. These end tokens are part of the answer: masked, predicted, paid for. From them the model learns to stop.
 #
-# We do it on sentences of 3 to 13 words, END behind them up to 16 places. The question is the first two words. As network we take a fresh one and tune it from the start; at this size nothing is lost by that.
+# We do it on sentences of 3 to 13 words, with END (printed as ".") behind them up to 16 places. The question is the first two words. We skip pre-training: a fresh network learns from such pairs alone.
 
 # %%
 from difflm_core.data.variable_length import END, PAD, variable_length_language
@@ -180,14 +180,14 @@ print("every answer keeps its question:", all(torch.equal(x[:, :QUESTION], asked
 print("every mask was filled:", all(bool((x < W).all()) for x in answers.values()))
 
 # %% [markdown]
-# The far end of the canvas is END in nearly every text, and the network knows it. So END is what it is surest of, END is what is kept first, and once several places hold END the text before them *has* to be short: what follows the question comes out at about half its true length. This is the flood of end tokens that users of LLaDA and Dream report, and the reason why LLaDA samples long answers in
-# blocks: inside a small block at the left there is no easy END to be sure of. (The block must be small: two words restore the length, seven hardly help.) Random remasking has no such problem, and the number of calls has nothing to do with it: each of these texts was written one word per call. Nobody sampled from a wrong *network* here. The order of writing is part of the model that one samples from.
+# The far end of the canvas is END in nearly every text, and the network knows it. So END is what it is surest of, and what is kept first. Once some places hold END, the text before them *has* to be short: what follows the question comes out at about half its true length. This is the flood of end tokens that users of LLaDA and Dream report, and the reason why LLaDA samples long answers in
+# blocks: inside a small block at the left there is no easy END to be sure of. (The block must be small: two words nearly restore the length, seven hardly help.)
 #
-# (These sentences are poor ones: 400 steps teach a network how long texts are before they teach it agreement.)
+# Random remasking has no such problem. One network wrote all these texts, one word per call: the order of writing is part of the model that one samples from.
 #
 # ## 3 · How likely is an answer?
 #
-# Benchmarks with multiple choice compare $-\log p(\text{answer} \mid \text{question})$. The bound needs draws, and the one-draw estimate with weight $1/t$ is wild (lesson 08). LLaDA evaluates with Eq. 6: draw the *number* $l$ of masks uniformly from $1, \dots, L$, mask exactly $l$ places, weigh by $L/l$:
+# Benchmarks with multiple choice compare $-\log p(\text{answer} \mid \text{question})$. The bound needs draws, and the one-draw estimate with weight $1/t$ varies wildly (lesson 08). LLaDA evaluates with Eq. 6. For an answer of $L$ words draw the *number* $l$ of masks uniformly from $1, \dots, L$, mask exactly $l$ places, weigh by $L/l$:
 #
 # $$\mathcal L(x) = \mathbb E_{l}\,\frac Ll \sum_{i\,:\,z^i = m} -\log x_\theta^i(z)[x^i].$$
 #
@@ -217,15 +217,15 @@ print("counting is the quieter estimator:", single["L/l, exactly l masks"] < sin
 print("all draws of a one-word answer agree:", bool((one_word.std(1) < 1e-5).all()))
 
 # %% [markdown]
-# With one word there is one mask, always, and weight 1: nothing is random, and the "bound" is the network's answer itself. For longer answers even 128 draws leave tenths of a nat. Two choices that differ by less cannot be told apart, and a benchmark score inherits this noise.
+# With one word there is one mask, always, and weight 1: nothing is random, and the "bound" is the network's own $-\log p$. For a sentence, counting the masks halves the spread, and 128 draws still leave 0.7 nats. (So it is no wonder that both means lie below the exact value.) Two choices that differ by less cannot be told apart, and a benchmark score inherits this noise.
 #
 # ## 4 · Guidance without a label
 #
-# Classifier-free guidance (lesson 03) needs a network with and without its condition. A masked network has both: the question is the condition, and masking it takes it away. LLaDA offers, from logits $a$ with the question and $b$ without it,
+# Classifier-free guidance (lesson 03) needs a network with and without its condition. A masked network is both: the question is the condition, and masking it takes it away. LLaDA offers, from logits $a$ with the question and $b$ without it,
 #
 # $$ b + (w + 1)\,(a - b), $$
 #
-# two calls for each one. **Predict:** the answer should fit the question better for larger $w$. What else will change?
+# two calls for each one. ($w = 0$ is no guidance here: lesson 03's weight less one.) **Predict:** does a larger $w$ make the answer fit its question better? What else will change?
 
 # %%
 n = lesson.pick(400, 40)
@@ -241,13 +241,13 @@ for w in (0.0, 0.5, 1.0, 2.0, 4.0):
     print(f"{w:5.1f}{calls:8.0f}{guided[w]:14.1%}{f'{gap:+.2f} nats':>30s}{distinct:11.0%}")
 
 # %% [markdown]
-# Up to $w = 2$ nothing that 400 sentences could show: the differences are within their error of about 2 points, at twice the calls. At 4 it does harm. The network knows the question as well as it can be known, so there is no neglected condition to push towards; what is pushed are the differences between two answers, the network's errors among them. LLaDA's main results do not use guidance either. Where it helps (lesson 03, images), the condition is weak and the network
-# tends to ignore it.
+# Up to $w = 2$ nothing changes that 400 sentences could show: the differences are within their error of about 2 points, at twice the calls. At 4 a quarter of the right sentences is lost, while likelihood and variety hardly move. A possible reason: the network uses the question fully already, so there is no neglected condition to push towards. What is enlarged is then the difference of two answers, with the errors of both. LLaDA's main results do not use guidance either.
 #
 # ## 5 · Both directions
 #
-# What can a masked model do that its autoregressive twin cannot? It can be asked in any direction. Lesson 00 measured *infilling*: nine words are to be written before a given end (first line of the next cell). Here is the *reversal task*. Made-up facts of the form "great brown fox **follows** lazy grey pig" are read many times. Half of them are also told in reverse, "lazy grey pig **leads** great brown fox", so that both networks know what the reverse form means.
-# LLaDA reports 45.6 % against 34.3 % for GPT-4o when a line of a poem is asked for its predecessor.
+# A masked model can be asked in any direction. Lesson 00 measured *infilling*: nine words are to be written before a given end (first lines of the next cell).
+#
+# A second task is about the *reversal curse*: a language model that has read "A is B" often cannot say what B is. Two fresh networks, masked and autoregressive, read made-up facts many times: "great brown fox **follows** lazy grey pig". Half of them are also told in reverse, "lazy grey pig **leads** great brown fox", so that both know what the reverse form means. (LLaDA, asked for the line of a poem before a given one, reports 45.6 % against 34.3 % for GPT-4o.)
 #
 # **Predict** for facts that were told forward only: who can say whom B leads? And who can fill in "? ? ? follows B"?
 
@@ -265,10 +265,10 @@ print(pictures.reversal(turned))
 #
 # - *A follows ?* is what both have read. The twin knows it all, the masked network 86 %: at equal steps it learns more slowly, as in lesson 08.
 # - *B leads ?, not told*: nobody. **The masked network does not escape the reversal curse here**: that "A follows B" implies "B leads A" is an inference, and neither draws it from 100 facts, although both know the reverse form (they answer the told ones).
-# - *? follows B* is the same sentence, asked from its other end. Here the two differ: three answers of four against none. This is the kind of question in LLaDA's poem test.
-# - *The same, by search*: let the twin compare all 100 names A by $p(\text{A follows B})$, and it is always right. The knowledge is there. Writing from left to right is what cannot get at it, and the search costs 100 calls for a question.
+# - *? follows B* is the sentence that was read, asked from its other end; the twin must write A before it has seen B. Here the two differ: three answers of four against none.
+# - *The same, by search*: let the twin compare all 100 names A by $p(\text{A follows B})$, and it is always right. The knowledge is there, writing from left to right cannot get at it, and the search costs 100 calls for a question.
 #
-# So "diffusion breaks the reversal curse" is too strong a sentence. It breaks the curse of the *order of writing*. (What could be different at scale: LLaDA's network has seen each author's poem in many contexts, and much text that states such inferences. We did not test that.)
+# So "diffusion breaks the reversal curse" is too strong a sentence. It breaks the curse of the *order of writing*. LLaDA's poem test is not even of that kind: its released script asks in words for the line before, and the answer stands *behind* the question, as in "B leads ?". What helps there must be something that our facts lack, perhaps many contexts for each poem. We did not test that.
 #
 # ## 6 · Which words together?
 #
@@ -276,11 +276,9 @@ print(pictures.reversal(turned))
 #
 # $$\mathrm{KL} = \sum_{i \in S} H_i - H(S) \;\le\; \sum_{i \in S} H_i - \max_{i \in S} H_i ,$$
 #
-# because $H(S)$ is at least each single $H_i$. The right side needs nothing but the network's own answers. The rule *entropy bound* (arXiv 2505.24857; it is DiffusionGemma's sampler) writes the words of lowest entropy, as many as keep the right side within a number of nats. *Threshold* (Fast-dLLM) writes each word whose probability is above a limit, and looks at every word alone.
+# because $H(S)$ is at least each single $H_i$. The right side needs only the network's own answers. The rule *entropy bound* (arXiv 2505.24857; it is DiffusionGemma's sampler) writes the words of lowest entropy, as many as keep the right side within a number of nats. *Threshold* (Fast-dLLM) looks at every word alone, and writes those whose probability is above a limit.
 #
-# With the exact denoiser we can see the left side, too. For two places it is their mutual information: how many nats one word tells about the other. Here for all pairs of a blank page.
-#
-# **Predict:** where are the dark squares?
+# With the exact denoiser we can see the left side, too. For two places it is their mutual information: how many nats one word tells about the other. Here for all pairs of a blank page, the diagonal left out. **Predict:** where are the dark squares?
 
 # %%
 perfect = language.denoiser(process)
@@ -326,7 +324,7 @@ print("the matrix is symmetric, as mutual information is:", torch.allclose(cost,
 print("pairs of 66 that cost less than 0.01 nats:", free)
 
 # %% [markdown]
-# The bound is true and far too careful. It does not know *which* words depend on each other, only how uncertain each one is; two adjectives, free of each other and each uncertain, look as dangerous to it as a noun and its verb. Every rule of this section shares that blindness. (Exercise 8.5 worked the pairs out by hand and needed three calls.)
+# On the left the darkest pairs, 1.1 nats each, are places 2 and 10, where in most sentences one colour stands twice, and 3 and 4, mostly a noun and its verb. The bound is true and far too careful: 1.1 nats is the *least* that it says of any pair. It knows how uncertain each word is, not *which* depend on each other: places 3 and 10 have nothing to do with each other, and look to it as dangerous as 2 and 10. Every rule of this section shares that blindness. (With independent words found by hand, three calls can be exact: exercise 8.5.)
 #
 # Now the rules themselves, on the course checkpoint.
 #
@@ -337,17 +335,19 @@ rules = load_results("decoding_rules")
 show(*pictures.decoding_rules(rules))
 
 # %% [markdown]
-# On the left LLaDA's rule (solid orange) is the best up to four calls; beyond five it is level with the entropy bound, and both are well above a random order. On the right is what it pays. Its sentences are up to six nats likelier than true ones ($e^6 \approx 400$ times): the network is surest of the usual, the usual is written first, and everything else must fit to it. Twelve calls write one word each and
-# could be *exact* (the grey line is: 0 nats); with low confidence they are the worst of all. Blocks (dashed) hold the flattery down, and at six calls cost nothing in grammar. A benchmark that asks for one right answer rewards such a bias; whoever wants texts as varied as the training data should not.
+# Left: LLaDA's rule (solid orange) is the best up to four calls. From five to eight it is level with the entropy bound, and both are well above a random order. With twelve calls, one word each, all rules are nearly right.
 #
-# The entropy bound looks at a place *before* a word is drawn there, so no word is preferred for being likely, and its gap stays near 0. With fewer than five calls it writes three grammatical sentences of four, where a random order with six writes three of five. But the edge is sharp: from 4 to 6 nats, at one call fewer, quality falls from 75 % to 19 %, and nothing in the network's answers says where this edge lies.
-# The threshold is the weakest here, below a random order. At 0.9, the usual setting, it never takes a second word: in a language of 1.75 nats a word, hardly two words at a time are that sure. In a large model's answer to a question many are, which is where its speed comes from (section 12).
+# Right: the price. LLaDA's sentences are up to six nats likelier than true ones ($e^6 \approx 400$ times): the network is surest of the usual, the usual is written first, and everything else must fit to it. Twelve calls could be *exact* (grey: 0 nats); with low confidence they are the worst of all. Blocks (dashed) hold the flattery down, at no cost in grammar with six calls, at a high one with three. A benchmark with one right answer rewards such a bias.
+#
+# The entropy bound looks at a place *before* a word is drawn there, so no word is preferred for being likely, and its gap stays near 0. With fewer than five calls it writes three right sentences of four, where a random order with six writes three of five. But the edge is sharp: from a bound of 4 nats to one of 6, with one call fewer, quality falls from 75 % to 19 %, and nothing in the network's answers says where this edge lies.
+#
+# The threshold is the weakest here, below a random order. At 0.9, the usual setting, it never takes a second word: in a language of 1.75 nats a word, two words at a time are hardly ever that sure. In a large model's answer to a question many are, which is where its speed comes from (section 12).
 #
 # ### The noise that is renewed: masks or random words
 #
-# In DiffusionGemma's sampler no mask exists. What is not accepted is replaced by fresh *random* words (uniform diffusion, lessons 07 and 09), nothing marks what was accepted, and in the next call every place is judged anew: an accepted word can be taken back. With masks an accepted word is final. Which one is better per call? To compare the noises and nothing else, both get the *exact* denoiser of their process and the same limit on calls.
+# In DiffusionGemma's sampler no mask exists. What is not accepted is replaced by fresh *random* words (uniform diffusion, lessons 07 and 09). Nothing marks what was accepted, and in the next call every place is judged anew: an accepted word can be taken back. With masks an accepted word is final. When the calls are used up, the likeliest word is put wherever nothing was accepted; we call this the *last act*.
 #
-# **Predict:** which one is ahead at 4 calls, which at 12? And what happens to a careful bound when calls are short?
+# Which noise is better per call? To compare the noises and nothing else, both get the *exact* denoiser of their process and the same limit on calls. **Predict:** which one is ahead at 4 calls, which at 12? And what happens to a careful, small bound when calls are short?
 
 # %%
 show(*pictures.renoising(rules))
@@ -361,15 +361,19 @@ for limit in (2, 4, 8):
     print(f"at most {limit} calls\n" + pictures.table(rules, label, columns, rule="renoising", steps=limit))
 
 # %% [markdown]
-# With random words further calls help to the end, since there is always something left to mend; with masks a sampler is done as soon as the last word is accepted, and stays where it is (4 nats: 4.7 calls, 80 %, for ever). At a bound of 4 nats random words are ahead at every limit on calls. With eight they write 99 % and more at a gap of 0, for which the masks need about eleven.
-# But at 0.5 nats random words never arrive, 24 calls or not: each call accepts too few, and the rest is random again. And mind the gap: with two calls nearly everything is the sampler's last act, which puts the likeliest word wherever nothing was accepted, and the sentences are 5 to 8 nats too likely. With four, random words at 4 nats have bought their lead in grammar over masks with 2 nats of it.
-# So: *renewing random words uses a long budget better and needs a generous bound; masks stop by themselves.* (With trained networks one thing more would count: learning to judge a page of random words is harder than learning to fill blanks, lesson 09.)
+# *A generous bound* (4 nats): random words are ahead at every limit on calls, 91 against 79 % at four, 100 against 81 % at twelve. Further calls help them until all is right, since there is always something left to mend. With masks a sampler is done when the last word is accepted, and stays where it is (4.7 calls, about 80 %, for ever). At eight calls random words reach 99 % and more at a gap of 0; masks need a smaller bound and about eleven calls for that.
 #
-# On the right of the figure, the *adaptive stop* of DiffusionGemma: a text is finished when its favourite has not changed in a call and the mean entropy is below a limit. For random words, which have no other end, a limit of 0.05 nats saves more than half of 48 calls and changes nothing else; at 2 nats it stops on unfinished texts. Masks stop anyway. (DiffusionGemma's library stops at 0.005 nats, with a bound of 0.1 and at most 48 calls for 256 words: more than five words a call, in text that is far more predictable than ours.)
+# *A careful bound* (0.5 nats): random words never arrive, 24 calls or not. Each call accepts too few, and the rest is random again. Masks fail when calls are short, and more calls even harm at first (30, 22, 11 % at 2, 4, 6 calls). After two calls nearly everything is the last act: a dozen sentences, written again and again. After six, drawn words stand on the page, and the places filled at the end do not know each other.
+#
+# Mind the gap, too: with two calls all sentences are 5 to 8 nats too likely, and the lead of random words at four calls is bought with 2 nats.
+#
+# So: *renewing random words uses a long budget better and needs a generous bound; masks stop by themselves.* (Here both networks are perfect. Judging random words is harder to *learn* than filling blanks: lesson 09.)
+#
+# On the right of the figure, the *adaptive stop* of DiffusionGemma, at a bound of 1 nat and at most 48 calls. A text is finished when its likeliest words are those of the call before and the mean entropy is below a limit (the numbers at the points). For random words, which have no other end, a limit of 0.05 nats saves more than half of the calls and loses nothing; at 2 nats it stops on unfinished texts. Masks stop anyway. (DiffusionGemma's library: limit 0.005 nats, bound 0.1, at most 48 calls for 256 tokens. Large models' text is far more predictable than ours.)
 #
 # ## 7 · The cockpit
 #
-# All of it in one place: a table of recordings, each row unfolds, no kernel needed. With a live kernel the controls below record any other setting. The remasking rules are those of lesson 10.
+# A table of recordings: each row unfolds, no kernel needed. With a live kernel the controls below record any other setting. The remasking rules are those of lesson 10.
 #
 # **Predict:** start with "most confident first" at 4 steps. Which setting would you change to save the sentence: steps, blocks, temperature, or the rule?
 
@@ -398,11 +402,11 @@ def verdict(film):
 sampler_cockpit(model, word, L, samplers, kept, verdict, seed=4)
 
 # %% [markdown]
-# One sentence each is an anecdote; the study above has 1,500 for each point. What the table is good for is the *history*: unfold a row and find the call in which two words were written that do not know each other.
+# In that row "many" and "duck" were written in one call and did not know each other. Twelve calls save the sentence, with blocks or without, and another rule (Star+) does with four. But one sentence each is an anecdote; the study above has 1,500 for each point. The table is good for the *history*: unfold a broken row and find the call where it went wrong.
 #
 # ## 8 · Blocks, and a cache that is exact
 #
-# An autoregressive model keeps keys and values of what it has read, so that a new word costs one position. In a bidirectional network every position looks at every other, a new word changes all of them, and nothing can be kept. *Block diffusion* (BD3-LM, Arriola et al. 2025) takes from each what it needs: the chain rule over blocks, masked diffusion inside a block,
+# An autoregressive model keeps keys and values of what it has read, so that a new word costs one position. In a bidirectional network a new word changes the states of all positions, and nothing can be kept. *Block diffusion* (BD3-LM, Arriola et al. 2025) takes from each what it needs: the chain rule over blocks, masked diffusion inside a block,
 #
 # $$-\log p_\theta(x) = \sum_b -\log p_\theta(x^b \mid x^{<b}) \;\le\; \sum_b \mathcal L(x^b \mid x^{<b}),$$
 #
@@ -425,7 +429,9 @@ show(
 )
 
 # %% [markdown]
-# Left (white lines separate the two copies): a noisy word sees the noise of its own block and the *clean* earlier blocks; a clean word sees clean words, up to its own block, and no noise. Blocks of one word leave the triangle of an autoregressive model, one block for all gives masked diffusion. We train blocks of four on the sentences of section 2, and write the sampler.
+# Left (white lines separate the two copies): a noisy word sees the noise of its own block and the *clean* earlier blocks; a clean word sees clean words, up to the end of its own block, and no noise. Middle: in sampling there is one copy, clean up to the block that is being written. Right: blocks of one word leave the triangle of an autoregressive model; one block for all would be a full square, masked diffusion.
+#
+# We train blocks of four on the sentences of section 2, and write the sampler.
 
 # %%
 from difflm_core.models import KeyValueCache
@@ -467,7 +473,7 @@ core = sample_blocks(blocky, surest(), (n, CANVAS), generator=lesson.generator(1
 uncached = sample_in_order(blocky, block_by_block(4, surest()), (n, CANVAS), generator=lesson.generator(15))
 
 # %% [markdown]
-# Is the cache exact? Three tests. *Equal*: the logits of the third block behind a cache of two, and without any cache. *Leak*: change a word of the last block, and see whether an earlier block's answer moves. And the contrast: the same test on `mdlm-tiny`, which is bidirectional. Methods that cache there (Fast-dLLM) approximate, and refresh the cache once for every block.
+# Is the cache exact? *Equal*: the logits of the third block behind a cache of two, and without any cache. *Leak*: change a word of the last block, and see whether an earlier block's answer moves. For contrast the same on `mdlm-tiny`, which is bidirectional. Methods that cache there (Fast-dLLM) approximate, and refresh the cache once for every block.
 
 # %%
 with torch.no_grad():
@@ -494,9 +500,13 @@ for name, other in (("the notebook's sampler", ours), ("a sampler without a cach
     print(f"{name} writes what the package's writes:", bool((other == core.tokens).all(1).double().mean() > 0.95))
 
 # %% [markdown]
+# Rounding, and zero. In the bidirectional network one later word moves an earlier logit by 9.8: what was kept would be wrong.
+#
 # ### Both ends of the scale, any question, any length
 #
-# Blocks of one word are the chain rule: with everything masked the bound *is* $-\log p_\theta(x)$, and two draws of it agree to the last digit. One block for all is masked diffusion: same times and same noise give the same loss. What lies between is a family. And two things that a canvas cannot do come for free: a question of any length (it may end in the middle of a block), and an end: a text stops at the block in which END appears, later blocks are never computed.
+# Blocks of one word are the chain rule: with everything masked the bound *is* $-\log p_\theta(x)$, and two draws of it agree to the last digit. One block for all is masked diffusion: same times and same noise give the same loss. What lies between is a family.
+#
+# A question may have any length, also one that ends in the middle of a block. And unlike a canvas, blocks have an end: a text stops at the block in which END appears, and later blocks are never computed.
 
 # %%
 from difflm_core.objectives import block_nelbo, block_nelbo_by_count
@@ -532,9 +542,11 @@ print("one block is masked diffusion:", torch.allclose(as_blocks, as_masks, atol
 print("questions kept, whatever their length:", torch.equal(stopped.tokens[:, :3], question))
 
 # %% [markdown]
+# The stop saves about two calls of eleven. (The sentences are poor: this network has had 300 steps.)
+#
 # ### What does a larger block cost, what does it save?
 #
-# BD3-LM's authors find a perplexity that grows with the block: on LM1B 28.23 for blocks of 4, between 22.83 (autoregressive) and 31.78 (masked), as two summaries of the paper agree (we could not read its tables). **Predict** the order for our sentences of 12 words. Then: blocks of one word are autoregressive, so should their bound not be that of an autoregressive model, however the times are drawn in training?
+# BD3-LM's authors find a perplexity that grows with the block: on LM1B 28.23 for blocks of 4, between 22.83 (autoregressive) and 31.78 (masked), as two summaries of the paper agree (we could not read its tables). **Predict** the order for our sentences of 12 words. Then: blocks of one word are autoregressive. Is their bound that of an autoregressive model, however the times are drawn in training?
 
 # %%
 sizes = load_results("block_sizes")
@@ -548,10 +560,11 @@ columns = {
 print(pictures.table(sizes, lambda run: f"blocks of {run['block']}, {run['times']}", columns, table="bound"))
 
 # %% [markdown]
-# The order is the paper's: in the mean over seeds the bound grows with the size of a block, from 0.04 to 0.23 nats a word. (The ranges of 3, 4 and 6 overlap. And at 300 steps none of these networks is finished; with time, all of them end at the entropy, since on this language masked diffusion loses nothing: lesson 08. What is measured here is how *fast* each one learns.)
+# The order is the paper's: in the mean over seeds the bound grows with the size of a block, from 0.04 to 0.23 nats a word. (The ranges of 3, 4 and 6 overlap. A perfect network would be at 0 for every size, lesson 08; what is measured is how *fast* each one learns, in 300 steps.) The share of right sentences falls too, but larger blocks also write more words in a call. (Reading a block into the cache is a call: 12 and 11 for blocks of one.)
 #
-# The white diamond is the surprise, and it is the paper's as well. Blocks of one word trained on drawn times are more than twice as far from the entropy as the *same network with the same loss in expectation*, trained all masked. In expectation they are equal; in a batch a word's loss is $-\log p / t$ with probability $t$ and else nothing. The variance says it: about 1.5 against 0.04. So part of what one takes for the price of diffusion is the price of *noise in the gradient*. BD3-LM therefore trains on *clipped* times, and
-# searches the interval for each size of block. The loss is then no bound; every report takes all of $[0, 1]$. On our network of blocks of four:
+# The white diamond is the surprise, and summaries of the paper report it as well. Blocks of one word trained on drawn times stay more than twice as far from the entropy as the *same network* trained all masked. In expectation the two losses are equal. But in a batch, drawn times give a word the loss $-\log p / t$ with probability $t$, and else nothing: the variance is about 1.5 against 0.04. So a part of diffusion's price is *noise in the gradient*.
+#
+# BD3-LM therefore trains on *clipped* times, from an interval that is searched for each size of block. The loss is then no bound; every report takes all of $[0, 1]$. On our network of blocks of four (its texts are half END, so do not compare with the table):
 
 # %%
 from difflm_core.objectives import loss_variance
@@ -562,14 +575,13 @@ for low, high in ((0.0, 1.0), (0.3, 0.8), (0.45, 0.95), (1.0, 1.0)):
     print(f"times in [{low:.2f}, {high:.2f}]: variance of a text's loss {spread:.2f}")
 
 # %% [markdown]
-# All masked is the quietest, but a network that has seen nothing else cannot use a half-written block. The course's recipe `bd3lm-owt-4` takes [0.45, 0.95].
+# All masked is the quietest, but a network that has seen nothing else cannot use a half-written block. The recipe `bd3lm-owt-4` takes [0.45, 0.95].
 #
-# On the right of the figure: what a word costs, in a text of 256. With the cache a call costs as much as its block is long, plus the look back; without it every call pays for the whole text. So the cache saves a factor of four to five at blocks of up to 16, less at 64, and nothing when the block is the text. And it is never *free parallelism*: the solid lines write one word a call, the dashed ones four, and what that does to quality is the business of section 6.
-# Very small blocks lose a little again, for each block is read once more into the cache when it is finished.
+# On the right of the figure: what a word costs, in a text of 256. With the cache a call costs as much as its block is long, plus the look back; without it every call pays for the whole text. With one word a call (solid) the cache saves a factor of four to five at blocks of up to 16, less at 64, and nothing when the block is the text. Blocks of one lose a little again, for each is read once more into the cache when it is finished. The dashed lines write four words a call; what that does to quality is the business of section 6.
 #
 # ## 9 · From an autoregressive model
 #
-# LLaDA 8B read 2.3 trillion tokens, for 0.13 million H800 hours. Trained autoregressive models are everywhere. DiffuGPT, Dream, LLaDA 2 and DiffusionGemma therefore *start* from one. What has to change (Gong et al. 2024)?
+# LLaDA 8B read 2.3 trillion tokens, in 0.13 million hours of an H800 GPU. Trained autoregressive models are everywhere. DiffuGPT, Dream, LLaDA 2 and DiffusionGemma therefore *start* from one. What has to change (Gong et al. 2024)?
 #
 # - **The attention mask** opens: a pair that looks ahead is allowed with a probability that grows from 0 to 1 over the first part of training (*annealing*).
 # - **The mask token** is one new row of the input embedding.
@@ -593,6 +605,8 @@ with torch.no_grad():
 print("before the first step it is the twin, word for word:", torch.allclose(own, as_twin, atol=1e-4))
 
 # %% [markdown]
+# The squares are the mask at three moments of the opening; at the first the network still answers as the twin does.
+#
 # **Predict:** the twin knows the language almost perfectly. How far above the entropy is its *masked* bound before any further step: near 0, or as bad as a network without training? And after a hundred steps?
 #
 # One run of each live, then the study.
@@ -621,23 +635,18 @@ moved = load_results("adaptation")
 show(*pictures.adaptation(moved))
 
 # %% [markdown]
-# The past is worth a lot: after 25 steps the adapted network is where training from scratch is after more than 100, and at every number of steps it stays ahead. The lead shrinks (from a factor of four to one of 1.6 after 400 steps), as it must on a language that can be learned completely. Note the start: *without any further training* the twin's masked bound is 1.8 nats above the entropy, 1.2 nats better than a network that knows nothing. It has never seen a mask.
+# The past is worth a lot: after 25 steps the adapted network (blue) is where training from scratch (grey) is after more than 100, and it stays ahead. The lead shrinks, from a factor of four after 25 steps to one of 1.6 after 400. Note the start: *without any further training* the twin's masked bound is 1.8 nats above the entropy, 1.2 nats better than a fresh network's, and it has never seen a mask.
 #
-# The two details of the recipe come out otherwise than advertised. **Opening the mask at once** is a little better than annealing in every seed up to 100 steps, and level with it after that. (Annealing spends three tenths of the steps on attention masks that are not the final one; a two-layer network on twelve words has little to lose from a shock. The claim is about models of 127 million parameters and more.) **Keeping the shift** helps early, and clearly: without it the start is worse than from scratch (4.4 against 3.0 nats), and the loss is made up only between 100 and 200 steps.
-# But after 400 steps the network *without* the shift is ahead in every seed. A possible reason is that a shifted answer is read at a neighbour's place, which must hold two words apart for ever; with a real language model nobody trains long enough, relative to what was known before, to see this. Test it on yours before you believe either.
+# Two details of the recipe come out otherwise than advertised.
 #
+# - **Opening the mask at once** starts worse, is a little better than annealing in every seed from 25 to 100 steps, and level with it after that. (Annealing spends three tenths of the steps on masks that are not the final one. The paper's models have 127 million parameters and more.)
+# - **Keeping the shift** helps early, and clearly: without it the start is worse than from scratch (4.4 against 3.0 nats), and the network catches up only between 100 and 200 steps. But after 400 steps the network *without* the shift is ahead in every seed. A possible reason: a shifted answer is read at a neighbour's place, which then has to serve two words. We do not know whether a real language model would show this.
 #
-# The same with a real one, SmolLM2 with 135 million parameters, on Wikipedia summaries; a download, so not in this notebook:
-#
-# ```
-# python -m difflm_core.training.adapt --steps 20 --batch-size 4 --length 64 --held-out 16      # minutes on a CPU, to look at
-# python -m difflm_core.training.adapt                                                          # the real run, for a GPU
-# python -m difflm_core.training.adapt --from-scratch                                           # the control: the same network without its past
-# ```
+# Section 15 does the same with a real one, SmolLM2 with 135 million parameters.
 #
 # ## 10 · Learning to doubt what is written
 #
-# A network trained on masks takes every visible word for true. Seed Diffusion (2025) trains 80 % of its steps on masks and the last 20 % on *edits*: words replaced, put in, left out, as many as a budget that grows with the time allows, and the network must name the clean text at every place. LLaDA 2.1 adds edits as well. It is the third answer of this course to "can a word be corrected?": by the noise (GIDD), by the sampler (Star), by training on errors.
+# A network trained on masks takes every visible word for true. Seed Diffusion (2025) trains 80 % of its steps on masks and the last 20 % on *edits*: words are replaced, put in, left out, in a number that grows with $t$, and the network must name the clean text at every place. LLaDA 2.1 adds edits as well. It is the third answer of this course to "can a word be corrected?": by the noise (GIDD), by the sampler (Star), by training on errors.
 
 # %%
 from difflm_core.processes.edits import edit_budget, edited, substituted
@@ -659,32 +668,32 @@ samples_table(
 )
 
 # %% [markdown]
-# Look at the last row: one word put in, and *every* word behind it stands at a wrong place. A canvas answers for places, and an insertion is a hard lesson for it.
+# Look at the last row ("." is END, "_" fills the canvas): one word put in, and *every* word behind it stands at a wrong place. A canvas answers for places, so an insertion is hard for it.
 #
-# The study trains on masks, then goes on for a quarter as long in four ways (masks again; substitutions; all edits; uniform noise of every strength), and lets each network revise three kinds of text: its own drafts, true sentences with two words replaced, true sentences with a word too many or too few.
+# The study trains on masks, then goes on for a quarter as long in four ways: masks again (the control), substitutions, all edits, uniform noise of every strength. Each network then revises three kinds of text, as in lesson 09: its own drafts, true sentences with two words replaced, true sentences with a word too many or too few.
 #
-# **Predict:** which second stage mends substitutions best? Does any mend insertions? What does the mask bound pay for it? And what will the control do, the network that was trained on masks only?
+# **Predict:** which second stage mends substitutions best? Does any mend insertions? What does the mask bound pay for it? And what will the control do?
 
 # %%
 edits = load_results("edit_stage")
 print(pictures.edit_stage(edits))
 
 # %% [markdown]
-# Begin with the control, because it is the trap. The network that was never asked about a visible word takes its drafts from 16 % grammatical to 70 %. Has it learned to edit without being taught? It makes 9 to 12 changes in a text of 14 places, and of 500 revised texts only about two in five are different: it writes a few common sentences over whatever stood there. *A share of grammatical texts says nothing about an editor without the other columns.*
+# Begin with the control, because it is the trap. The network that was never asked about a visible word takes its drafts from 16 % grammatical to 70 %. It makes 9 to 12 changes in a text of 14 places, and of 500 revised texts only a third to two fifths are distinct: it writes a few common sentences over whatever stood there. *A share of grammatical texts says nothing about an editor without the other columns.*
 #
 # Read so, the rows say:
 #
 # - **Substitutions teach doubt.** Four changes a text, nearly all texts still distinct, and 92 % right after two words were replaced.
-# - **All edits do not teach insertions.** On texts with a word too many or too few this stage reaches 75 %, substitutions alone 72 %, within the spread; and it rewrites twice as much. The canvas is to blame, as the table of stages above shows, and perhaps our short training.
-# - **Uniform noise corrects best** (92 % of drafts, nearly all substitutions), and pays in variety: half of its texts or fewer are distinct. It is lesson 09 once more, at a higher price in diversity than the substitutions ask.
-# - **Nobody restores.** At most 7 % of the true sentences come back in any seed. Which word stood there cannot be known; but four changes where two would do is not editing as a writer means it.
+# - **All edits do not teach insertions.** On texts with a word too many or too few this stage reaches 75 %, substitutions alone 72 %, within the spread; and it rewrites twice as much. To blame may be the canvas, or our short training.
+# - **Uniform noise corrects best**: 92 % of drafts, nearly all substitutions, 87 % of insertions and gaps. It pays in variety: half of its texts or fewer are distinct.
+# - **Nobody restores.** At most 7 % of the true sentences come back in any seed. Which word stood there cannot be known, but four changes where two would do is not a writer's editing.
 # - **The bound pays**: 0.7 nats a text above the entropy with masks alone, 0.9 to 1.1 after the second stages. Part of the training went elsewhere.
 #
-# Seed's authors give fewer repetitions and better calibration as the reasons for their edit stage; neither is measured here. What is: against the two simple controls, substitutions and uniform noise, edits of all kinds earn nothing at this size. Code, long texts, and a network that can afford to count words may be different.
+# Against the two simple controls, substitutions and uniform noise, edits of all kinds earn nothing at this size. (Seed's authors name other reasons, fewer repetitions and better calibration; neither is measured here.) Code, long texts and larger networks may be different.
 #
 # ## 11 · "Diffusion models do great in coding"
 #
-# So says the last slide of the talk that this course grew from, and Mercury, Seed and Gemini Diffusion were all shown writing code. Why should it be so? A function is written with its end in view, holes are filled with both sides given, and much of code is predictable, so that many tokens can be written in one call. Three separate claims: *quality*, *infilling* and *speed*. LLaDA 8B, compared with LLaMA3 8B in its own paper: HumanEval 35.4 against 34.8. No lead.
+# So says the last slide of the talk that this course grew from. Why should it be so? A function is written with its end in view, holes are filled with both sides given, and much of code is predictable, so that many tokens can be written in one call. These are three claims: *quality*, *infilling* and *speed*. LLaDA 8B against LLaMA3 8B, in its own paper: HumanEval (small functions, checked by tests) 35.4 against 34.8. No lead.
 #
 # Our study asks the first two at a very small size: functions of Python's standard library, whole modules held out; a masked network and its twin, equal steps. Task one: a body from its head. Task two: one missing line, and the twin sees the left side only.
 
@@ -699,26 +708,25 @@ print("a body with a hole:\n" + before + "    ? ? ?\n" + after)
 print(pictures.code_infilling(load_results("code_infilling")))
 
 # %% [markdown]
-# The first task goes to the *twin*: a third of its bodies parse, of the masked network's a sixth, in every seed fewer. No one solves a problem, and no missing line comes back as it stood. Of its tokens 0.6 % are right (masked) and 1.4 % (twin), which is next to nothing for either. So on infilling this study is **mute**: both networks have learned too little to know a line. (Do not read the share of lines that parse: a text counts up to its first END, and an END in the hole
-# leaves a beginning that often parses. The pieces around a hole are also encoded apart, which no network met in training.)
+# The first task goes to the *twin*: a third of its bodies parse, of the masked network's a sixth, in every seed fewer. Neither solves a problem, and no missing line comes back as it stood. On infilling this study is **mute**: about one token in a hundred of a missing line is right, so both networks have learned too little to know a line. (Do not read the share of lines that parse: a text counts up to its first END, and an END in the hole leaves a beginning that often parses.)
 #
-# What can be said: at this size, equal steps, nothing speaks for diffusion in code, and in writing bodies it is behind, as in lesson 08 on Shakespeare and for the same reason, it learns more slowly. The claim is made of models ten thousand times as large. A longer run is one command, `python -m difflm_core.training code-tiny --steps 20000`, its twin `replace(RECIPES["code-tiny"][1], task=Autoregressive(), steps=20000)`; whether that is enough to decide it, we do not know.
+# What can be said: at this size and equal steps nothing speaks for diffusion in code. In writing bodies it is behind, as in lesson 08 on Shakespeare, and probably for the same reason: it learns more slowly. The claim is made of models more than ten thousand times as large. A longer run is `python -m difflm_core.training code-tiny --steps 20000`, its twin `replace(RECIPES["code-tiny"][1], task=Autoregressive(), steps=20000)`; whether that decides it, we do not know.
 #
 # ## 12 · Today's large models
 #
-# Speeds are *claims of those who sell or publish the model*, in tokens per second. We measured none of them, and reached some only through abstracts and press reports, as the last column says. The fourth column is what makes a figure comparable, and mostly it is empty.
+# Speeds are *claims of those who sell or publish the model*, in tokens per second. We measured none of them, and reached some only through abstracts and press reports (last column). What makes a figure comparable (hardware, batch, length, quality) stands beside it where it is known. Mostly it is not.
 #
 # | model | noise, order | start | claimed speed, and what is said about it | source |
 # |---|---|---|---|---|
-# | LLaDA 8B (Feb 2025) | masks; low confidence, blocks | from scratch, 2.3 T tokens | none. The released sampler has no cache; Fast-dLLM's authors give 6.7 tokens/s for it, and 54.4 with their approximate cache and a threshold of 0.9 (GSM8K, 5 examples in the prompt, 256 tokens, accuracy 79.3 and 78.5; the GPU is not in what we read) | arXiv 2502.09992; 2505.22618 and its README |
+# | LLaDA 8B (Feb 2025) | masks; low confidence, blocks | from scratch, 2.3 T tokens | none. The released sampler has no cache; Fast-dLLM's authors give 6.7 tokens/s for it, and 54.4 with their approximate cache and a threshold of 0.9 (school mathematics, GSM8K, 5 examples in the prompt, 256 tokens, accuracy 79.3 and 78.5; the GPU is not in what we read) | arXiv 2502.09992; 2505.22618 and its README |
 # | Dream 7B (2025) | masks, noise level chosen for each token | Qwen2.5 7B | none | 2508.15487 |
 # | Mercury Coder Mini, Small (Jun 2025) | not published | not published | 1,109 and 737 on an H100, code, vendor's report; batch and length are not in what we read | 2506.17298 |
 # | Gemini Diffusion (May 2025) | not published | not published | 1,479 "without overhead", and an overhead of 0.84 s for each request; hardware unknown, mixed tasks. One user saw 857 | the maker's page, by press reports |
 # | Seed Diffusion Preview (Aug 2025) | masks, then edits; blocks | not published | 2,146 on H20 GPUs (how many, and at what batch, is not in what we read), over eight code benchmarks. The authors themselves write that their figure, Mercury's and Gemini's were taken on different hardware and tasks, and that system prompts which fix the format raise such numbers | 2508.02193 |
-# | LLaDA 2.1 mini 16B, flash 100B (Feb 2026) | masks and token edits; blocks | an autoregressive mixture of experts | 892 on HumanEval+, 801 on BigCodeBench, 663 on LiveCodeBench for the 100B model in its speed mode; hardware and batch are not in the abstract | 2602.08676 |
-# | DiffusionGemma 26B, 3.8B active (Jun 2026) | random words; entropy bound, canvases of 256 behind a causal cache | Gemma 4 26B | over 1,000 on one H100 in FP8, 4 to 5 times a comparable autoregressive model; vLLM's own measurement: 1,008 at *batch size 1*. The maker says that its quality is below Gemma 4's. Its network is also shown its own last answer (self-conditioning, lesson 05) | the maker's page; press reports of vLLM's |
+# | LLaDA 2.1 mini 16B, flash 100B (Feb 2026) | masks and token edits; blocks | an autoregressive mixture of experts (only a part of it works on each token) | 892 on HumanEval+, 801 on BigCodeBench, 663 on LiveCodeBench for the 100B model in its speed mode; hardware and batch are not in the abstract | 2602.08676 |
+# | DiffusionGemma 26B, 3.8B active (Jun 2026) | random words; entropy bound, canvases of 256 behind a causal cache | Gemma 4 26B | over 1,000 on one H100 in FP8 (numbers of 8 bits), about 4 times a comparable autoregressive model; the server vLLM measured 1,008 itself, at *batch size 1*. The maker says that its quality is below Gemma 4's. Its network is also shown its own last answer (self-conditioning, lesson 05) | the maker's page; press reports of vLLM's |
 #
-# Read the last row twice. At batch size 1 an autoregressive model leaves a GPU idle: it loads all weights to write one token. A diffusion model uses the idle arithmetic. With many users at once the arithmetic is not idle, and then $T$ calls over a whole canvas are simply $T$ times the work. **No figure in this table says anything about a busy server.**
+# Read the last row twice. At batch size 1 an autoregressive model leaves a GPU idle: it loads all weights to write one token. A diffusion model uses the idle arithmetic. With many users at once none is idle, and then $T$ calls over a whole canvas are simply $T$ times the work. **No figure in this table says anything about a busy server.**
 #
 # ### Open them by name
 #
@@ -733,6 +741,8 @@ for name, entry in RELEASED.items():
     print(f"{name:36s}{entry.parameters / 1e9:12.2f} B{gigabytes:21.1f} GB  {entry.what}")
 
 # %% [markdown]
+# The gigabytes are those of the weights alone. In code:
+#
 # ```python
 # from difflm_core.models.released import load_released
 # mdlm = load_released("kuleshov-group/mdlm-owt")                        # 0.7 GB
@@ -741,18 +751,19 @@ for name, entry in RELEASED.items():
 #
 # ## 13 · What is not known
 #
-# - **Bounds against likelihoods.** Every perplexity of a diffusion model is an upper bound, an autoregressive one is exact. How much of the gap is the bound and how much the model? For ours we know: the order of writing costs 0.002 to 0.004 nats a word (lesson 08). For an 8B model we found no such figure. An early scaling study put masked diffusion at about 16 times the compute of an autoregressive model for an equal loss (2410.18514); later ones dispute the factor, and one finds a uniform model that beats an autoregressive one on school mathematics at a worse bound (Sahoo et al. 2026, 2602.15014). Bounds of *different families* (masks, uniform) are not comparable at all.
-# - **Data-constrained training.** Several groups found that when data is repeated many times diffusion keeps improving while an autoregressive model overfits (2511.03276, 2507.15857). A counter-experiment finds that random masking of the *input* does most of it, and that dropout and weight decay give an autoregressive model similar gains (2510.04071). So the comparison needs the *regularised* autoregressive control; a crossover against an unregularised one shows that noise regularises, not that diffusion models data better. At which size, and how many repetitions, the two differ after that control is open.
-# - **Speed.** Section 12. Missing throughout: the same hardware, the same batch, the same quality, and cost with many users.
-# - **Parallel writing.** All rules of section 6 look at single words. Which words are independent, a network does not say, and few-call quality rests on it.
-# - **Selection.** Benchmarks with one right answer reward a sampler that is sure of itself (section 6, right). Whether the diversity lost there matters depends on the use, and is seldom reported.
-# - **Coding.** Quality at equal training has, as far as we can find, not been shown by anyone with a public recipe; speed at batch size 1 has.
+# - **Bounds against likelihoods.** Every perplexity of a diffusion model is an upper bound, an autoregressive one is exact. How much of the gap is the bound and how much the model? For ours it is known: the bound lies 0.004 nats a word above the truth, the exact likelihood of single orders 0.002 to 0.004 (lesson 08). For an 8B model we found no such figure. An early scaling study put masked diffusion at about 16 times the compute of an autoregressive model for an equal loss (2410.18514); later ones dispute the factor.
+#   Bounds of *different families* (masks, uniform) may be loose by different amounts: one study finds a uniform model that beats an autoregressive one on school mathematics at a worse bound (Sahoo et al. 2026, 2602.15014).
+# - **Data-constrained training.** Several groups found that when data is repeated many times diffusion keeps improving while an autoregressive model overfits (2511.03276, 2507.15857). A counter-experiment finds that random masking of the *input* does most of it, and that dropout and weight decay give an autoregressive model similar gains (2510.04071). So the comparison needs a *regularised* autoregressive control; whether the two differ after it is open.
+# - **Speed** at the same hardware, batch and quality, and the cost with many users (section 12).
+# - **Parallel writing.** Which words are independent, a network does not say, and quality at few calls rests on it (section 6).
+# - **Selection.** Benchmarks with one right answer reward a sampler that is sure of itself (section 6). The diversity that is lost is seldom reported.
+# - **Coding.** As far as we can find, nobody with a public recipe has shown quality at equal training.
 #
-# The experiment of the second point is cheap enough to do yourself, on a small corpus of your own: `python -m difflm_core.training mdlm-text --data.path my_texts`, and beside it, in Python, `replace(RECIPES["mdlm-text"][1], task=Autoregressive(), ...)` with several values of `size.dropout` and `weight_decay`. Plot both on held-out text over the epochs.
+# The second point you can test on a small corpus of your own: `python -m difflm_core.training mdlm-text --data.path my_texts`, and beside it, in Python, `replace(RECIPES["mdlm-text"][1], task=Autoregressive(), ...)` with several values of `size.dropout` and `weight_decay`. Plot both on held-out text over the epochs.
 #
 # ## 14 · Exercises
 #
-# They climb from one line to an open question. A check prints what it found and names the usual mistakes; `ex11_1.hint()` gives the next hint. Unsolved exercises do not stop the notebook: cells that need an answer then use the course's own.
+# A check prints what it found and names the usual mistakes; `ex11_1.hint()` gives the next hint. Unsolved exercises do not stop the notebook: cells that need an answer then use the course's own.
 
 # %%
 from difflm_core.classroom.checks import summary
@@ -761,7 +772,7 @@ from difflm_core.classroom.exercises.lesson_11 import ex11_1, ex11_2, ex11_3, ex
 
 # %% [markdown]
 # ### Exercise 11.1 · 3 min · difficulty 1/5 · Transfer counts
-# *Importance 3/5: the remainder is where samplers of one's own first go wrong.*
+# *Importance 3/5: one's own samplers first go wrong at the remainder.*
 #
 # `n` masks are to be filled in `T` calls. Return a list of `T` whole numbers that sum to `n` and differ by at most 1; the first calls take the remainder.
 
@@ -780,7 +791,7 @@ transfer = ex11_1.answer_or_reference(transfer)
 print("13 masks in 5 calls:", [int(count) for count in transfer(13, 5)])
 
 # %% [markdown] tags=["solution"]
-# **Why.** `n // T` for everyone leaves `n % T` masks, fewer than `T`: one more each for so many calls. Putting the whole remainder into one call would draw up to $T - 1$ words more at once, and section 6 says what that costs. That the *first* calls take it is LLaDA's habit, not wisdom: the first calls see least.
+# **Why.** `n // T` for everyone leaves `n % T` masks, fewer than `T`: one more each for so many calls. Putting the whole remainder into one call would draw up to $T - 1$ words more at once (section 6). That the *first* calls take it is LLaDA's habit, not wisdom: they see least.
 
 # %% [markdown]
 # ### Exercise 11.2 · 8 min · difficulty 3/5 · Who sees whom
@@ -812,7 +823,7 @@ for size in (1, 2, 4, 12):
 
 # %% [markdown]
 # ### Exercise 11.3 · 8 min · difficulty 3/5 · Accept within a bound
-# *Importance 5/5: this is DiffusionGemma's rule, and the only one here that is derived.*
+# *Importance 5/5: this is DiffusionGemma's rule, and it keeps an error within a bound.*
 #
 # `entropy` and `masked` are $(B, L)$; return True where a word is accepted: of the masked places the ones of lowest entropy, as many as keep the sum of their entropies *without the largest* within `bound`.
 
@@ -843,7 +854,7 @@ for nats in (0.0, 1.0, 3.0, 6.0):
 # ### Exercise 11.4 · 8 min · difficulty 3/5 · The loss of instruction tuning
 # *Importance 5/5: it is what makes an answering machine of a blank-filler.*
 #
-# `x` is $(B, L)$, question, answer and end tokens; `answer` is True on the answer, end tokens included; `t` is $(B,)$. Return nats for every token, $(B, L)$, zero where nothing is paid.
+# `x` is $(B, L)$, question, answer and end tokens; `answer` is True on the answer, end tokens included; `t` is $(B,)$. `model(z, t)` gives logits $(B, L, V)$. Return nats for every token, $(B, L)$, zero where nothing is paid.
 
 
 # %%
@@ -866,16 +877,16 @@ with torch.no_grad():
 print(f"the network of section 2: {paid.sum(1).mean():.1f} nats for an answer and its end tokens")
 
 # %% [markdown] tags=["solution"]
-# **Why.** The loss of lesson 08 with one condition more. Masking the question too would be pre-training again, and masking no end tokens would leave the network without any idea of where to stop. Dividing by the number of masks instead of by $t$ is the old mistake: it would not be a bound.
+# **Why.** The loss of lesson 08 with one condition more. Masking the question too would be pre-training again, and without masked end tokens the network would not learn where to stop. Dividing by the number of masks instead of by $t$ would not be a bound.
 
 # %% [markdown]
 # ### Exercise 11.5 · 25 min · difficulty 5/5 · Six calls (open)
 # *Importance 5/5: which words may be written together is the open question of fast diffusion models.*
 #
 # Write a rule: `masked` is $(B, L)$, `log_p` $(B, L, V)$ the network's log-probabilities ($-\infty$ where nothing is masked). Return True where a word is to be written *now*. With at most **6 calls** a sentence on average, break at most **half** as many sentences as a random order in six calls. The check guards diversity: right sentences at most **1 nat** likelier than true ones, and 95 % of the
-# entropy at each place. It shuffles the places, so no order found by hand helps.
+# entropy at each place. It shuffles the places, so no order found by hand helps. (It writes 1,000 sentences: give it a minute.)
 #
-# `entropy_bound(nats)` is a start. **Predict:** is it better to write first what is *surest*, or what is *least* sure?
+# `entropy_bound(nats)` of section 8 is such a rule, and a start. **Predict:** is it better to write first what is *surest*, or what is *least* sure?
 
 
 # %%
@@ -895,8 +906,8 @@ ex11_5 = lesson_11.ex11_5(model, language, sentences=lesson.pick(1000, 500))
 ex11_5.run(my_rule)
 
 # %% [markdown] tags=["solution"]
-# **Why.** A nearly certain word breaks nothing, whenever it is written: take all of them in every call. What breaks sentences is two *uncertain* words that depend on each other; and once an uncertain word is known, most of what depends on it becomes certain, and is then free. So begin with the least sure, one at a time, while much is open (here: while more than nine masks are left), then three a call.
-# That is the opposite of LLaDA's rule, and costs no diversity, because no word is preferred for being likely. The rule of confidence asks "what do I know?"; this one asks "what would tell me most?".
+# **Why.** A nearly certain word breaks nothing, whenever it is written: take all of them in every call. What breaks sentences is two *uncertain* words that depend on each other. Once an uncertain word is known, most of what depends on it becomes certain, and is then free. So begin with the least sure, one at a time, while much is open (more than nine masks), then three a call.
+# That is the opposite of LLaDA's rule, and costs no diversity, because no word is preferred for being likely. Confidence asks "what do I know?"; this rule asks "what would tell me most?".
 
 # %%
 summary()
@@ -904,11 +915,12 @@ summary()
 # %% [markdown]
 # ## 15 · Scale it up
 #
-# Four commands, in the order of what they cost. Each prints what it will take with `--plan`, and fetches nothing before:
+# With `--plan` the recipes only print what they would take. Adaptation fetches SmolLM2 and summaries of Wikipedia articles; `--from-scratch` is its control, the same network without its past.
 #
 # ```
 # python -m difflm_core.training llada-tiny                              # LLaDA's task on the toy language, minutes
-# python -m difflm_core.training.adapt                                   # SmolLM2-135M to masked diffusion, one GPU
+# python -m difflm_core.training.adapt --steps 20 --batch-size 4 --length 64 --held-out 16    # to look at, on a CPU
+# python -m difflm_core.training.adapt                                   # SmolLM2 to masked diffusion, one GPU
 # python -m difflm_core.training mdlm-owt --steps 850000                 # then blocks of four, from its weights:
 # python -m difflm_core.training bd3lm-owt-4 --start runs/mdlm-owt
 # accelerate launch --multi_gpu --num_processes 8 -m difflm_core.training llada-1b
@@ -928,7 +940,7 @@ for name in ("bd3lm-owt-4", "llada-1b"):
     )
 
 # %% [markdown]
-# Numbers to expect: BD3-LM's perplexity on OpenWebText should lie between 17.54 (autoregressive) and 23.21 (masked diffusion, both Sahoo et al. 2024), the lower the smaller the block; `--plan` prints no figure for it, because the paper's own tables could not be read where this was written. For `llada-1b` there is none: it is LLaDA's way of training at a size and on a text that the paper does not report.
+# Numbers to expect: BD3-LM's perplexity on OpenWebText should lie between 17.54 (autoregressive) and 23.21 (masked diffusion, both Sahoo et al. 2024), the lower the smaller the block; we print none for it, since we could not read the paper's own tables. For `llada-1b` there is none: the paper does not report this size and this text.
 #
 # ## 16 · What to remember
 #

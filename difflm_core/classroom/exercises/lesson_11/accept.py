@@ -54,6 +54,26 @@ def at_least_one(entropy, masked, bound):
     return WHOLE(entropy, masked, bound) | within_bound(entropy, masked, 0.0)
 
 
+def sums_before(entropy, masked):
+    """Of each place in ascending order the sum of those before it, and that order."""
+    ordered, order = entropy.masked_fill(~masked, torch.inf).sort(1)
+    return torch.cat([torch.zeros_like(ordered[:, :1]), ordered[:, :-1].cumsum(1)], 1), order
+
+
+def strictly(entropy, masked, bound):
+    before, order = sums_before(entropy, masked)
+    return masked & torch.zeros_like(masked).scatter(1, order, before < bound)
+
+
+def still_sorted(entropy, masked, bound):
+    return masked & (sums_before(entropy, masked)[0] <= bound)
+
+
+def sorted_again(entropy, masked, bound):
+    before, order = sums_before(entropy, masked)
+    return masked & (before <= bound).gather(1, order)
+
+
 MISTAKES = [
     (
         like(WHOLE),
@@ -71,6 +91,22 @@ MISTAKES = [
     ),
     (
         like(lambda h, m, b: within_bound(2.5 - h, m, b)) , "You begin with the most uncertain places. Sort upwards.",
+    ),
+    (
+        like(strictly),
+        "You ask for a sum *below* the bound, and at bound 0 nothing is accepted. At most the bound: <=.",
+    ),
+    (
+        like(still_sorted),
+        "The answer is still in the sorted order. Send it back to the places: scatter(1, order, ...).",
+    ),
+    (
+        like(sorted_again),
+        "gather(1, order) sorts once more. The way back to the places is scatter(1, order, ...).",
+    ),
+    (
+        like(lambda h, m, b: m & within_bound(h, torch.ones_like(m), b)),
+        "The entropies of visible places count in your sums. Give them an infinite entropy before sorting.",
     ),
     (
         lambda f: bool((answer(f, 4.0) & ~MASKED).any()),

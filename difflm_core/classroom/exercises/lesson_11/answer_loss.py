@@ -38,7 +38,10 @@ def test(answer_loss):
     assert abs(float(early) - 0.233) < 0.06 and abs(float(late) - 0.767) < 0.06, "Each row has its own t."
     assert bool(masked[:, 6:].any()), "The end tokens are never masked. They belong to the answer."
     assert not shares_coins(masked), "Every token tosses a coin of its own."
-    torch.testing.assert_close(loss.double(), (NLL / TIMES[:, None] * masked).double(), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(loss.double(), (NLL / TIMES[:, None] * masked).double(), rtol=1e-4, atol=1e-5), (
+        "The masks are right, the nats are not: -log p of the true token where it is masked, divided by its row's t,"
+        " and zero elsewhere."
+    )
     again = spied(answer_loss)[0]
     assert torch.equal(loss, again), "Same generator, same masks."
 
@@ -49,13 +52,22 @@ def shares_coins(masked: Tensor) -> bool:
 
 
 def pays(amount):
-    """A probe: the loss is amount(masked) whatever is masked."""
+    """A probe: the loss is amount(masked) whatever is masked; 0 / 0 counts as 0."""
 
     def probe(answer_loss):
         loss, spy = spied(answer_loss)
-        return bool(torch.allclose(loss.double(), amount(hidden(spy)).double(), rtol=1e-4, atol=1e-5))
+        return bool(torch.allclose(loss.double().nan_to_num(), amount(hidden(spy)).double(), rtol=1e-4, atol=1e-5))
 
     return probe
+
+
+def by_masks(m: Tensor) -> Tensor:
+    return NLL * m / m.sum(1, keepdim=True).clamp_min(1)
+
+
+def by_number(f) -> bool:
+    """Divided by the number of masks, alone or as in the estimator that draws this number."""
+    return pays(by_masks)(f) or pays(lambda m: by_masks(m) * (L - P))(f)
 
 
 MISTAKES = [
@@ -79,6 +91,12 @@ MISTAKES = [
     ),
     (pays(lambda m: NLL / TIMES[:, None] * ANSWER), "Visible answer tokens are paid for: only masked ones count."),
     (pays(lambda m: NLL * TIMES[:, None] * m), "You multiply by t. The weight is 1/t."),
+    (
+        by_number,
+        "You divide by the number of masks. Here each token tosses a coin with probability t, and the weight is 1/t;"
+        " the number belongs to the estimator that draws it first (section 3).",
+    ),
+    (pays(lambda m: -NLL / TIMES[:, None] * m), "The sign: nats are -log p, 0 or more."),
     (
         lambda f: shares_coins(hidden(spied(f)[1])),
         "One coin decides for a whole answer. Every token needs its own: torch.rand(x.shape).",

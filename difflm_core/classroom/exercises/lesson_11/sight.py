@@ -106,6 +106,10 @@ MISTAKES = [
         " other.",
     ),
     (
+        like(upto, never, before, same),
+        "The clean copy stands first in your mask. Put the noisy one first, in rows and in columns.",
+    ),
+    (
         lambda f: all(torch.equal(f(L, size).bool().T, training_mask(L, size)) for L, size in SHAPES),
         "Transposed: the row is who asks, the column who is seen.",
     ),
