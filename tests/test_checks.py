@@ -105,6 +105,12 @@ def test_a_crash_is_explained_at_the_students_own_line():
     assert str(crashing.__code__.co_firstlineno + 2) in outcome.message and __file__ not in outcome.message
 
 
+def test_a_forgotten_return_is_named():
+    check = exercise(test=eval(compile("lambda f: f(1, 2).sum()", "the check's own file", "eval")), mistakes=[])
+    assert check.judge(lambda nats, masked: None).message.endswith("gave None back. Does it end with `return`?")
+    assert "return`" not in check.judge(lambda nats, masked: "text").message
+
+
 def test_a_recognised_mistake_explains_a_crash_better_than_its_traceback():
     check = exercise(mistakes=[(lambda f: f is crashing, "Positions run from 0 to L - 1.")])
     assert check.judge(crashing).message == "Exercise 8.1: not right yet. Positions run from 0 to L - 1."

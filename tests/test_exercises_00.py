@@ -30,6 +30,8 @@ def test_other_perplexities(right):
     "wrong, message",
     [
         (lambda p: (-p.log()).exp(), "One perplexity for each word"),
+        (lambda p: (-p.log()).mean(0, keepdim=True).exp(), "Return one number"),
+        (lambda p: None, "returns nothing"),
         (lambda p: (-p.log()).mean(), "nats per word"),
         (lambda p: 1 / p.prod(), "the mean, not the sum"),
         (lambda p: p.log().mean().exp(), "*minus* the logarithm"),
@@ -70,6 +72,10 @@ def never_the_old_word(x, V, g):
     return (x + torch.randint(1, V, x.shape, generator=g)) % V
 
 
+def ranks(x, g):
+    return (torch.rand(x.shape, generator=g).argsort(1).argsort(1) + 0.5) / x.shape[1]
+
+
 def into_x(hit, new, x):
     x[hit] = new[hit]
     return x
@@ -96,7 +102,13 @@ def test_another_right_noise():
         (lambda x, t, V, generator=None: noise_with()(x, t, V), "same generator"),
         (noise_with(where=lambda coin, t: coin < t[:, None] ** 2), "should differ"),
         (noise_with(new=lambda x, V, g: torch.randint(V // 2, x.shape, generator=g)), "evenly"),
-        (lambda x, t, V, generator=None: x.float(), "Return ids"),
+        (lambda x, t, V, generator=None: x.float(), "whole numbers"),
+        (lambda x, t, V, generator=None: None, "Return ids"),
+        (noise_with(where=lambda coin, t: coin < t), "one entry for each row"),
+        (noise_with(coin=ranks), "the number varies"),
+        (noise_with(new=lambda x, V, g: torch.randint(V - 1, x.shape, generator=g)), "V - 1 is never drawn"),
+        (noise_with(new=lambda x, V, g: torch.randint(1, V, x.shape, generator=g)), "Word 0 is never drawn"),
+        (noise_with(new=lambda x, V, g: x[torch.randperm(len(x), generator=g)]), "evenly from all V words"),
     ],
 )
 def test_wrong_noises(wrong, message):
@@ -151,6 +163,7 @@ def test_another_right_answer_for_a_hole():
         ),
         (lambda log_prob, x, i, V: log_prob(torch.where(torch.arange(3) == i, V, x)[None]), "complete sentences"),
         (lambda log_prob, x, i, V: log_prob(tries_of(x, i, V)).softmax(0).argmax(), "a probability for each word"),
+        (lambda log_prob, x, i, V: log_prob(tries_of(x, i, V)).softmax(0).numpy(), "Return a tensor"),
         (lambda log_prob, x, i, V: log_prob(tries_of(x, i, V)).softmax(0).flip(0), "the answer is"),
     ],
 )
@@ -190,6 +203,16 @@ def mended(count, calls, choose=None, pick=draw_from):
     return attempt
 
 
+def rare_words_again_and_again(model, drafts, mask_id, generator=None):
+    z = drafts
+    for _ in range(4):
+        nats = -model(z).log_softmax(-1).gather(-1, z[..., None])[..., 0]
+        hidden = torch.zeros_like(z, dtype=torch.bool).scatter(1, nats.topk(2, 1).indices, True)
+        p = model(z.masked_fill(hidden, mask_id))[hidden].softmax(-1)
+        z = z.masked_scatter(hidden, draw_from(p, generator))
+    return z
+
+
 def into_the_drafts(model, drafts, mask_id, generator=None):
     drafts[:, 0] = 0
     return drafts
@@ -215,6 +238,7 @@ def favourite(model, drafts, mask_id, generator=None):
         (favourite, "mend, do not write afresh"),
         (mended(10, 10), "Too many network calls"),
         (mended(4, 4), "Better, but"),
+        (rare_words_again_and_again, "rare words are taken back again"),
     ],
 )
 def test_wrong_mending(ex0_4, wrong, message):

@@ -57,7 +57,9 @@ MEAN = posterior_mean.mean_with
         (posterior_mean.no_roots, "square roots are missing"),
         (MEAN(of_x=lambda s, t, r: 1 - r), "in front of x is missing"),
         (MEAN(of_z=lambda s, t, r: 1 - s), "in front of z_t is missing"),
-        (posterior_mean.swapped, "changed places"),
+        (posterior_mean.swapped, "x and z_t have changed places"),
+        (lambda z_t, x, s, t: posterior_mean.right(z_t, x, t, s), "alpha_s and alpha_t have changed places"),
+        (MEAN(of_z=lambda s, t, r: r * (1 - s)), "In front of z_t the root"),
         (MEAN(rest=lambda s, t: 1 - s), "belongs to t"),
         (MEAN(rest=lambda s, t: 1 + 0 * t), "Divide by 1 - alpha_t"),
         (lambda z_t, x, alpha_s, alpha_t: alpha_s.sqrt() * x, "z_t is evidence too"),
@@ -77,8 +79,15 @@ def by_scaling(z_t, eps_hat, alpha_s, alpha_t):
     return alpha_s.sqrt() * (z_t / alpha_t.sqrt() + slope * eps_hat)
 
 
-def test_right_steps():
-    passes(ex1_2, by_scaling)
+def in_place(z_t, eps_hat, alpha_s, alpha_t):
+    return (
+        z_t.sub_((1 - alpha_t).sqrt() * eps_hat).mul_((alpha_s / alpha_t).sqrt()).add_((1 - alpha_s).sqrt() * eps_hat)
+    )
+
+
+@pytest.mark.parametrize("right", [by_scaling, in_place])
+def test_right_steps(right):
+    passes(ex1_2, right)
 
 
 STEP = ddim.step_with
@@ -95,7 +104,9 @@ STEP = ddim.step_with
         (STEP(noise=lambda s, t: (1 - t).sqrt()), "at the level of t"),
         (STEP(noise=lambda s, t: 0 * s), "no noise left"),
         (STEP(signal=lambda s: 1 + 0 * s, noise=lambda s, t: 0 * s), "all the way to the data"),
-        (STEP(signal=lambda s: s, noise=lambda s, t: 1 - s), "square roots are missing"),
+        (STEP(signal=lambda s: s, noise=lambda s, t: 1 - s), "The square roots are missing"),
+        (lambda z, e, s, t: s * (z - (1 - t) * e) / t + (1 - s) * e, "All square roots are missing"),
+        (lambda z, e, s, t: ddim.right(z, e, t, s), "alpha_s and alpha_t have changed places"),
         (lambda *inputs: 1.01 * ddim.right(*inputs), "With alpha_s ="),
     ],
 )
@@ -127,6 +138,7 @@ def test_right_weights():
         (lambda s, t: by_ddpm(s, t) * t / (1 - t) * (1 - s) / s, "not by SNR(s)"),
         (lambda s, t: (s - t) / (2 * t * (1 - t)), "large variance"),
         (lambda s, t: by_ddpm(s, t) * t, "a v error"),
+        (lambda s, t: by_ddpm(t, s), "alpha_s and alpha_t have changed places"),
         (lambda s, t: 1.01 * by_ddpm(s, t), "times the squared"),
     ],
 )
@@ -152,6 +164,10 @@ def nearest_on_a_fine_grid(log_snr, rate, T):
                         for share in torch.linspace(1, 0, T + 1)])  # fmt: skip
 
 
+def on_the_grid(log_snr, rate, T):
+    return log_snr[(by_numpy(log_snr, rate, T)[:, None] - log_snr).abs().argmin(1)]
+
+
 @pytest.mark.parametrize("right", [by_numpy, nearest_on_a_fine_grid])
 def test_right_choices(right):
     passes(ex1_4, right)
@@ -166,6 +182,8 @@ def test_right_choices(right):
         (equal_steps.inverted, "the other way round"),
         (equal_steps.per_point, "rate times width"),
         (equal_steps.by_rate, "spaced the rate evenly"),
+        (equal_steps.left_heights, "as high as the rate at one edge"),
+        (on_the_grid, "points of the grid"),
         (lambda *inputs: 0.9 * by_numpy(*inputs), "first log-SNR must be the largest"),
     ],
 )

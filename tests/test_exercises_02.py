@@ -44,7 +44,8 @@ def alpha(t, s):
         (lambda T, s: math.sqrt(alpha(1 / T, s) / alpha(0, s)), "That is the signal"),
         (lambda T, s: math.sqrt(alpha(0, s) / alpha(1 / T, s) - 1), "upside down"),
         (lambda T, s: math.sqrt(alpha(0, s) - alpha(1 / T, s)), "a difference"),
-        (lambda T, s: 0.121, "the deviation is"),
+        (lambda T, s: 0.121, "the deviation is 0.07"),
+        (lambda T, s: math.nan, "yours is nan"),
     ],
 )
 def test_wrong_starts(wrong, message):
@@ -85,6 +86,7 @@ def pick(table, w):
         (lambda *i: -by_cross_entropy(*i), "The sign"),
         (lambda *i: (-by_cross_entropy(*i)).exp(), "p(w | x_0) itself"),
         (lambda x, e, b, w: -pick(x @ e.T + b, w), "not log-probabilities yet"),
+        (lambda x, e, b, w: -pick((x @ e.T + b).softmax(-1).log_softmax(-1), w), "softmax twice"),
         (lambda x, e, b, w: by_cross_entropy(x, e, 0 * b, w), "bias is missing"),
         (lambda x, e, b, w: -pick((x @ e.T + b).log_softmax(1), w), "over the positions"),
         (lambda x, e, b, w: -pick((distances(x, e) + b).log_softmax(-1), w), "by distance"),
@@ -122,6 +124,7 @@ def in_place(x_hat, embedding):
     "wrong, message",
     [
         (lambda x, e: torch.cdist(x, e).argmin(-1), "the numbers of the words"),
+        (lambda x, e: torch.cdist(x, e).amin(-1), "You return the distances"),
         (lambda x, e: e[(x @ e.T).argmax(-1)], "long embeddings win"),
         (lambda x, e: e[(F.normalize(x, dim=-1) @ F.normalize(e, dim=-1).T).argmax(-1)], "directions"),
         (lambda x, e: e[torch.cdist(x, e).argmax(-1)], "the farthest"),
@@ -186,6 +189,7 @@ def writes(z_s, x, known, alpha_s, generator=None):
         (hold_with(where=torch.ones_like), "Free places are changed"),
         (hold_with(shape=lambda x: (1, *x.shape[1:])), "One draw of noise"),
         (hold_with(shape=lambda x: (len(x), 1, x.shape[2])), "One draw of noise"),
+        (hold_with(shape=lambda x: (*x.shape[:2], 1)), "One draw of noise"),
         (lambda *inputs: by_the_package(*inputs[:4]), "same generator"),
         (writes, "writes into z_s"),
         (hold_with(lambda a: 0), "the known vectors' mean must be"),
@@ -215,8 +219,8 @@ def test_other_good_times_pass(ex2_5):
 @pytest.mark.parametrize(
     "times, message",
     [
-        ([1, 2 / 3, 1 / 3], "Look once more, later"),
-        ([1, 0.64, 0.2], "Look once more, later"),
+        ([1, 2 / 3, 1 / 3], "Put the last call nearer to t = 0"),
+        ([1, 0.64, 0.2], "Put the last call nearer to t = 0"),
         ([1, 0.85, 0.07], "Look at the time of the second call"),
         ([1, 0.02, 0.01], "decided in one leap"),
         ([1, 0.97, 0.02], "decided in one leap"),

@@ -92,7 +92,13 @@ def by_the_package(z, h, mask):
     return attention(z, torch.cat([z, h], 1), torch.cat([mask.new_ones(z.shape[:2]), mask], 1))
 
 
-@pytest.mark.parametrize("right", [by_torch, by_loop, by_the_package])
+def by_exponentials(z, h, mask):
+    memory, seen = torch.cat([z, h], 1), torch.cat([ones(z), mask], 1)
+    weights = (z @ memory.transpose(1, 2) / math.sqrt(z.shape[-1])).exp() * seen[:, None]
+    return weights @ memory / weights.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("right", [by_torch, by_loop, by_the_package, by_exponentials])
 def test_right_looks(right):
     passes(ex3_2, right)
 
@@ -104,6 +110,12 @@ def attention(z, memory, seen, scale=None):
 
 def ones(z):
     return torch.ones(z.shape[:2], dtype=torch.bool)
+
+
+def over_the_latents(z, h, mask):
+    memory, seen = torch.cat([z, h], 1), torch.cat([ones(z), mask], 1)
+    scores = z @ memory.transpose(1, 2) / math.sqrt(z.shape[-1])
+    return scores.masked_fill(~seen[:, None], -torch.inf).softmax(1) @ memory
 
 
 def after_the_softmax(z, h, mask):
@@ -122,6 +134,9 @@ def scores_of_zero(z, h, mask):
         (lambda z, h, m: attention(z, torch.cat([z, h], 1), torch.cat([ones(z), ones(h)], 1)), "mask is not used"),
         (lambda z, h, m: attention(z, h, m), "Keys and values are [z; h]"),
         (lambda z, h, m: attention(z, torch.cat([z, h], 1), torch.cat([m, ones(z)], 1)), "at the wrong places"),
+        (lambda z, h, m: attention(z, torch.cat([h, z], 1), torch.cat([ones(z), m], 1)), "in another order"),
+        (lambda z, h, m: by_torch(z, h * m[..., None], torch.ones_like(m)), "set to zeros"),
+        (over_the_latents, "the last dimension"),
         (scores_of_zero, "A score of 0 is not nothing"),
         (after_the_softmax, "no longer sum to 1"),
         (lambda z, h, m: attention(z, torch.cat([z, h], 1), torch.cat([ones(z), m], 1), 1.0), "not divided"),
@@ -147,8 +162,13 @@ def right_walk(process, net, step, times, z, generator=None, kept=None):
     return kept
 
 
-def test_right_walks():
-    passes(ex3_3, right_walk)
+def from_zeros(process, net, step, times, z, generator=None):
+    return right_walk(process, net, step, times, z, generator, torch.zeros_like(z))
+
+
+@pytest.mark.parametrize("right", [right_walk, from_zeros])
+def test_right_walks(right):
+    passes(ex3_3, right)
 
 
 def test_the_sampler_of_the_package_is_this_walk():
@@ -203,7 +223,9 @@ def one_step_too_many(process, net, step, times, z, generator=None):
         (walk(lambda v, x, first: first), "the first estimate"),
         (walk(lambda v, x, first: x, result=lambda z, v, x: z), "You return z"),
         (walk(lambda v, x, first: x, result=lambda z, v, x: v), "You return v"),
-        (lambda p, n, s, times, z, g=None: right_walk(p, n, s, times, z, g, torch.zeros_like(z)), "nothing is known"),
+        (lambda p, n, s, times, z, g=None: right_walk(p, n, s, times, z, g, z), "nothing is known"),
+        (lambda p, n, s, times, z, g=None: right_walk(p, n, s, times, z), "same generator"),
+        (lambda p, n, s, times, z, g=None: None, "Return the last estimate"),
         (lambda p, n, s, times, z, g=None: right_walk(p, n, s, times[:-1], z, g), "4 times ask"),
         (lambda p, n, s, times, z, g=None: right_walk(p, n, s, [0.9, 0.6, 0.3, 0.1], z, g), "its own time"),
         (one_step_too_many, "the last x_hat"),
@@ -234,7 +256,14 @@ def by_mixing_v(process, net, z_t, t, previous, label, weight):
     return process.to_x(z_t, v, t, "v")
 
 
-@pytest.mark.parametrize("right", [by_difference, by_mixing_v])
+def in_one_batch(process, net, z_t, t, previous, label, weight):
+    labels = torch.cat([label, torch.full_like(label, net.null_label)])
+    v = net(*(torch.cat([value, value]) for value in (z_t, t, previous)), labels)
+    told, none = process.to_x(torch.cat([z_t, z_t]), v, torch.cat([t, t]), "v").chunk(2)
+    return weight * told + (1 - weight) * none
+
+
+@pytest.mark.parametrize("right", [by_difference, by_mixing_v, in_one_batch])
 def test_right_guidance(right):
     passes(ex3_4, right)
 
@@ -265,6 +294,9 @@ def asked_three_times(process, net, z_t, t, previous, label, w):
         (from_answers(lambda told, none, w: told), "The weight is not used"),
         (from_answers(lambda told, none, w: none), "At w = 1"),
         (asked_three_times, "asks the network twice"),
+        (lambda p, n, z, t, previous, label, w: by_difference(p, n, z, t, None, label, w), "Neither answer reads"),
+        (lambda p, n, z, t, previous, label, w: n(z, t, previous, n.null_label), "a label for each row"),
+        (lambda p, n, z, t, previous, label, w: n(z, t, previous, None), "a label for each row"),
     ],
 )
 def test_wrong_guidance(wrong, message):
@@ -308,6 +340,7 @@ def test_right_scores(open_exercise, right):
         (lambda own, other, truth: (own == truth).all(1).double().mean(), "Count words"),
         (lambda own, other, truth: 1.0, "must score 0"),
         (lambda own, other, truth: 0.0, "must score 1"),
+        (lambda own, other, truth: (own == truth).double().mean(1), "one number for all texts"),
         (lambda own, other, truth: float("nan"), "a finite number"),
         (lambda own, other, truth: as_errors(own, other, truth) ** 6, "between 0.35 and 0.9"),
     ],

@@ -67,6 +67,8 @@ def parts(mean, log_variance):
         (lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v / 2).sum(-1), "you halve it"),
         (lambda m, v: 0.5 * (m**2 + v.exp() - v).sum(-1), "The -1 is missing"),
         (lambda m, v: 0.5 * (v.exp() - 1 - v).sum(-1), "mean does not appear"),
+        (lambda m, v: 0.5 * (m + v.exp() - 1 - v).sum(-1), "The square is missing"),
+        (lambda m, v: 0.5 * (m**2 + (2 * v).exp() - 1 - 2 * v).sum(-1), "as log sigma."),
         (lambda m, v: 0.5 * ((1 + m**2) / v.exp() - 1 + v).sum(-1), "the other way round"),
         (lambda m, v: parts(m, v).sum(-1) + 1, "The first code costs"),
     ],
@@ -103,6 +105,10 @@ def swap_with(coins=lambda ids: ids.shape, words=None, keep=False):
     return swap
 
 
+def never_the_old_word(ids, V, g):
+    return (ids + torch.randint(1, V, ids.shape, generator=g)) % V
+
+
 def in_place(ids, share, V, generator=None):
     return ids.copy_(by_indices(ids, share, V, generator))
 
@@ -119,6 +125,13 @@ def shuffle(ids, share, V, generator=None):
         (swap_with(words=lambda ids, V, g: torch.full_like(ids, V)), "a mask"),
         (swap_with(keep=True), "You keep the share"),
         (swap_with(words=lambda ids, V, g: torch.randint(V, (1, 1), generator=g).expand_as(ids)), "one and the same"),
+        (swap_with(words=lambda ids, V, g: torch.randint(V, (len(ids), 1), generator=g)), "one and the same"),
+        (swap_with(words=lambda ids, V, g: torch.randint(V, ids.shape[1:], generator=g)), "one and the same"),
+        (swap_with(words=lambda ids, V, g: torch.randint(V - 1, ids.shape, generator=g)), "V - 1 is never drawn"),
+        (swap_with(words=lambda ids, V, g: torch.randint(1, V, ids.shape, generator=g)), "Word 0 is never drawn"),
+        (swap_with(words=lambda ids, V, g: ids[torch.randperm(len(ids), generator=g)]), "drawn evenly"),
+        (swap_with(words=never_the_old_word), "never stays what it was"),
+        (lambda ids, share, V, generator=None: by_indices(ids, share, V, generator).float(), "whole numbers"),
         (shuffle, "Words change places"),
         (lambda ids, share, V, generator=None: ids, "Nothing is changed"),
         (in_place, "writes into ids"),

@@ -149,8 +149,8 @@ def crash(error: Exception, attempt: Attempt) -> str:
     said = f"your answer stopped with {type(error).__name__}: {message}"
     own = getattr(getattr(attempt, "__code__", None), "co_filename", None)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-    if not frames:
-        return said
+    if not frames:  # it broke in the check, on what the attempt gave back
+        return f"{said}\n  Your function gave None back. Does it end with `return`?" if "NoneType" in said else said
     line = frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
     return f"{said}\n  in line {frames[-1].lineno} of its cell: {line}"
 

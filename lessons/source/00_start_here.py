@@ -599,7 +599,7 @@ print(f"the AR model's perplexity of '{text}': {float(perplexity(given)):.2f}")
 # %% [markdown]
 # ### Exercise 0.2 · 8 min · difficulty 2/5 · Random words
 #
-# The second kind of noise, for a batch in which every sentence has its own $t$. `x` is $(B, L)$, `t` is $(B,)$. With probability $t$ of its row, each word is replaced by one drawn evenly from the vocabulary $0 \dots V-1$ (which may be the same word again). Return a new tensor.
+# The second kind of noise, for a batch in which every sentence has its own $t$. `x` is $(B, L)$, `t` is $(B,)$. With probability $t$ of its row, each word is replaced by one drawn evenly from the vocabulary $0 \dots V-1$ (which may be the same word again). Return a new tensor of ids, $(B, L)$. Every random number comes from `generator`.
 
 
 # %%
@@ -656,7 +656,7 @@ print(f"the AR model, made to look ahead: p(golden) = {p[language.words.index('g
 # %% [markdown]
 # ### Exercise 0.4 · 20 min · difficulty 5/5 · Mend the drafts (open)
 #
-# Four-step drafts are broken more often than not. Mend them: `drafts` is $(B, L)$, complete sentences of the masked model in four steps. You may ask the network **8 times** (`model(z)` gives logits; put `MASK` where you want words). Return the mended sentences, $(B, L)$. On average at least half of a draft's words must stay, and the sentences must stay varied: at least 95 % of them distinct, the right ones at most 2.5 nats likelier than true sentences.
+# Four-step drafts are broken more often than not. Mend them: `drafts` is $(B, L)$, complete sentences of the masked model in four steps. You may ask the network **8 times** (`model(z)` gives logits, $(B, L, V)$; put `mask_id` where you want words). Return the mended sentences, $(B, L)$, in a new tensor. On average at least half of a draft's words must stay, and the sentences must stay varied: at least 95 % of them distinct, the right ones at most 2.5 nats likelier than true sentences.
 # The check runs your function on fresh drafts and asks that at most **half** as many sentences are broken afterwards. Less is better: it prints how far you got.
 #
 # **Predict:** is it better to take back many words at once, or a few at a time? Which ones?

@@ -784,7 +784,7 @@ from difflm_core.classroom.exercises.lesson_01 import ex1_1, ex1_2, ex1_3, ex1_4
 # %% [markdown]
 # ### Exercise 1.1 · 6 min · difficulty 2/5 · The posterior's mean
 #
-# Return the mean of $q(z_s \mid z_t, x)$. All arguments are tensors that broadcast.
+# Return the mean of $q(z_s \mid z_t, x)$, shaped like $z_t$. All arguments are tensors that broadcast; `alpha_s` and `alpha_t` are $\alpha_s > \alpha_t$.
 
 
 # %%
@@ -805,7 +805,7 @@ posterior_mean = ex1_1.answer_or_reference(posterior_mean)
 # %% [markdown]
 # ### Exercise 1.2 · 10 min · difficulty 3/5 · A DDIM step
 #
-# One deterministic step ($\eta = 0$) from a network that answers *noise*. Return $z_s$.
+# One deterministic step ($\eta = 0$) from a network that answers *noise*. Return $z_s$, shaped like $z_t$. Again all arguments are tensors that broadcast.
 
 
 # %%
@@ -826,7 +826,7 @@ ddim_step = ex1_2.answer_or_reference(ddim_step)
 # %% [markdown]
 # ### Exercise 1.3 · 8 min · difficulty 3/5 · What an eps error costs
 #
-# Return the factor $w$ with $L_t = w\,|\epsilon - \hat\epsilon|^2$ in nats (reverse variance $\tilde\sigma^2$).
+# Return the factor $w$ with $L_t = w\,|\epsilon - \hat\epsilon|^2$ in nats (reverse variance $\tilde\sigma^2$). Both arguments are tensors of one shape; return one weight for each pair.
 
 
 # %%
@@ -886,7 +886,7 @@ print(
 # %% [markdown]
 # ### Exercise 1.5 · 25 min · difficulty 5/5 · open · Eight calls
 #
-# Return eight times (falling, the first is 1, all above 0) and an $\eta$ for the islands and the best denoiser, so that at most **a third** as many points are at sea as with eight even steps and DDIM, and the samples are no further from the data (the distance of section 8, with room for chance). `cosine.log_snr(t)` may help you to think.
+# Return a pair: eight times (falling, the first is 1, all above 0; the last step, to 0, is added) and an $\eta$ from 0 to 1, for the islands and the best denoiser, so that at most **a third** as many points are at sea as with eight even steps and DDIM, and the samples are no further from the data (the distance of section 8, with room for chance). `cosine.log_snr(t)` may help you to think.
 
 # %%
 ex1_5 = ex1_5(cosine, islands(), samples=lesson.pick(4000, 2000))

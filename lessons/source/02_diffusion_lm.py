@@ -807,7 +807,7 @@ ex2_2.run(rounding_nats)
 # ### Exercise 2.3 · 6 min · difficulty 2/5 · Clamp
 # *Importance 4/5.*
 #
-# Replace each predicted vector by the nearest embedding, in Euclidean distance: `x_hat` $(B, L, D)$, `embedding` $(V, D)$. **Predict:** is the nearest embedding always the one with the largest inner product?
+# Replace each predicted vector by the nearest embedding, in Euclidean distance: `x_hat` $(B, L, D)$, `embedding` $(V, D)$. Return a new tensor of vectors, $(B, L, D)$. **Predict:** is the nearest embedding always the one with the largest inner product?
 
 
 # %%
@@ -834,7 +834,7 @@ print(
 # ### Exercise 2.4 · 10 min · difficulty 3/5 · Hold what is known
 # *Importance 5/5: infilling, length, any prompt.*
 #
-# After a step to level $s$ the known places must look as they would at level $s$. `z_s` and `x` are $(B, L, D)$ (the walk, and the clean vectors of the known words), `known` is $(B, L)$ boolean, `alpha_s` a number, the squared signal level. Return $z_s$ with its known places replaced.
+# After a step to level $s$ the known places must look as they would at level $s$. `z_s` and `x` are $(B, L, D)$ (the walk, and the clean vectors of the known words), `known` is $(B, L)$ boolean, `alpha_s` a number, the squared signal level. Return a new tensor: $z_s$ with its known places replaced. Its noise comes from `generator`.
 
 
 # %%

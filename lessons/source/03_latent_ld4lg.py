@@ -560,7 +560,7 @@ ex3_2.run(look)
 # ### Exercise 3.3 · 12 min · difficulty 3/5 · The estimate is carried along
 # *Importance 5/5: self-conditioning is free in sampling, if it is done right.*
 #
-# Write the sampler of this lesson. `net(z, t, previous)` predicts $v$; `times` falls from 1; `z` is the noise at the first time; `step(process, z, x_hat, s, t, generator)` goes from $t$ to $s$, all times as $(B,)$ tensors. Ask the network once per time, hand it the estimate of the time before, return the last $\hat x$.
+# Write the sampler of this lesson. `net(z, t, previous)` predicts $v$; `times` is a list of numbers that falls from 1; `z` is the noise at the first time; `step(process, z, x_hat, s, t, generator)` goes from $t$ to $s$, all times as $(B,)$ tensors. Ask the network once per time, hand it the estimate of the time before (`None` at the first), return the last $\hat x$.
 
 
 # %%
@@ -593,7 +593,7 @@ print(f"24 texts from your sampler, {steps} steps: {judge(write_texts(ld4lg, aga
 # ### Exercise 3.4 · 8 min · difficulty 3/5 · Guidance
 # *Importance 4/5.*
 #
-# Return the guided estimate $w\,\hat x(c) + (1 - w)\,\hat x(\text{none})$. `net(z_t, t, previous, label)` predicts $v$; `net.null_label` is the number of *no class*; `previous` is the last (guided) estimate.
+# Return the guided estimate $w\,\hat x(c) + (1 - w)\,\hat x(\text{none})$. `net(z_t, t, previous, label)` predicts $v$; `label` is $(B,)$, a class for each row, and `net.null_label` the number of *no class*; `previous` is the last (guided) estimate; `weight` is the number $w$. `process.to_x(z_t, v, t, "v")` turns $v$ into $\hat x$.
 
 
 # %%

@@ -600,7 +600,7 @@ with torch.no_grad():
 # ### Exercise 4.3 · 7 min · difficulty 3/5 · Random words
 # *Importance 4/5: the "denoising" in this VAE.*
 #
-# Replace each word of `ids` $(B, L)$, with probability `share`, by a word drawn evenly from all `V` (which may be the old one), and return the new ids. Leave `ids` as it is: it is the decoder's target.
+# Replace each word of `ids` $(B, L)$, with probability `share`, by a word drawn evenly from all `V` (which may be the old one), and return the new ids. Leave `ids` as it is: it is the decoder's target. Every random number comes from `generator`.
 
 
 # %%
@@ -622,7 +622,7 @@ ex4_3.run(swapped)
 # ### Exercise 4.4 · 12 min · difficulty 3/5 · The simplest rival
 # *Importance 5/5: whatever a generator is worth is measured against a cheap one.*
 #
-# Draw `n` new codes from the Gaussian that has the mean and the whole covariance of `codes` $(M, N, D)$: codes of one text agree with each other, so all $N \cdot D$ numbers belong into one covariance.
+# Draw `n` new codes from the Gaussian that has the mean and the whole covariance of `codes` $(M, N, D)$: codes of one text agree with each other, so all $N \cdot D$ numbers belong into one covariance. The noise comes from `generator` (`torch.randn` takes one, `torch.distributions` does not).
 
 
 # %%

@@ -58,8 +58,9 @@ def check_variety(text, distinct: float, language):
     if bool(good.any()):
         gap = language.log_prob(text[good]).mean().item() + language.entropy()
         assert gap <= LIKELIER, (
-            f"Your right sentences are {gap:.1f} nats likelier than true ones, {LIKELIER} are allowed: an editor"
-            " that always writes the likeliest word makes all texts usual. Draw words."
+            f"Your right sentences are {gap:.1f} nats likelier than true ones, {LIKELIER} are allowed. Texts"
+            " become too usual if the likeliest word is written (draw one), or if rare words are taken back again and"
+            " again (take fewer of them, once)."
         )
 
 

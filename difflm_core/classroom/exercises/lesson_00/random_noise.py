@@ -1,7 +1,7 @@
 """Exercise 0.2: replace words by random ones, each with the probability t of its row."""
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from difflm_core.classroom.checks import Check
@@ -9,14 +9,13 @@ from difflm_core.classroom.exercises.spies import seeded
 
 B, L, V = 600, 12, 50
 TIMES = torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0]).repeat(B // 5)
-X = torch.randint(V, (B, L), generator=seeded(0))
+X = torch.randint(V // 2, (B, L), generator=seeded(0))  # no even text: new words must not be taken from it
 
 
 def noisy(random_noise, seed: int = 1) -> Int[Tensor, "B L"]:
     z = random_noise(X.clone(), TIMES.clone(), V, seeded(seed))
-    assert isinstance(z, Tensor) and z.shape == X.shape and not z.is_floating_point(), (
-        f"Return ids shaped like x, {tuple(X.shape)}."
-    )
+    assert isinstance(z, Tensor) and z.shape == X.shape, f"Return ids shaped like x, {tuple(X.shape)}."
+    assert not z.is_floating_point(), f"Return ids, which are whole numbers; yours are {z.dtype}."
     return z
 
 
@@ -36,10 +35,27 @@ def one_coin(z) -> bool:
     return float(at_half.mean(1).var()) > 0.1 or float(at_half.mean(0).var()) > 0.05
 
 
+def same_number(z) -> bool:
+    """Each row of one t loses (nearly) the same number of words: far less scatter than coins would have."""
+    return float((z != X)[TIMES == 0.5].sum(1).double().var()) < 1
+
+
+def t_along_the_row(random_noise) -> bool:
+    """On a square batch: the noise follows t by the place, not by the row."""
+    t = torch.tensor([0.0, 1.0]).repeat_interleave(L // 2)
+    changes = (random_noise(X[:L].clone(), t, V, seeded(1)) != X[:L]).double()
+    return bool(changes[:, t == 0].sum() == 0 and changes[:, t == 1].mean() > 0.8)
+
+
 def one_word(z) -> bool:
     """The replacements of a row, or of a column, or all of them, are the same word."""
     last = z[TIMES == 1.0]
     return float((last == last[:, :1]).double().mean()) > 0.9 or float((last == last[:1]).double().mean()) > 0.9
+
+
+def used(z) -> Float[Tensor, "V"]:
+    """How often each word stands in the rows in which all words are random."""
+    return torch.bincount(z[TIMES == 1.0].flatten(), minlength=V).double()
 
 
 def test(random_noise):
@@ -53,10 +69,10 @@ def test(random_noise):
             f" {changed(z, t):.2f}."
         )
     assert changed(z, 1.0) < 1, "By luck a random word is sometimes the old one: draw from all V words."
-    assert not one_coin(z), "Every word needs a coin of its own."
-    used = torch.bincount(z[TIMES == 1.0].flatten(), minlength=V).double()
-    assert not one_word(z) and float(used.min()) > 0 and float(used.max() / used.mean()) < 2, (
-        "The new words must be drawn evenly, one draw for each place."
+    assert not one_coin(z) and not same_number(z), "Every word needs a coin of its own."
+    times_used = used(z)
+    assert not one_word(z) and float(times_used.min()) > 0 and float(times_used.max() / times_used.mean()) < 2, (
+        "The new words must be drawn evenly from all V words, one draw for each place."
     )
     assert torch.equal(z, noisy(random_noise)), "Same generator, same noise."
 
@@ -72,6 +88,10 @@ MISTAKES = [
         "Your function writes into x, the caller's clean text. Make a new tensor, for example with torch.where.",
     ),
     (sees(lambda z: (z == V).any()), "There is a V in your text, which is the mask's number: words are 0 to V - 1."),
+    (
+        t_along_the_row,
+        "t has one entry for each row. Beside coins shaped (B, L) it must be a column: t[:, None], shaped (B, 1).",
+    ),
     (sees(one_coin), "One coin decides for a whole row or column. Every word needs its own: torch.rand(x.shape)."),
     (
         sees(one_word),
@@ -88,6 +108,19 @@ MISTAKES = [
     (
         sees(lambda z: changed(z, 1.0) > 0.999),
         "A replaced word never stays what it was. Draw evenly from *all* V words: by luck it may be the old one.",
+    ),
+    (
+        sees(same_number),
+        "Every row of one t loses the same number of words. Each word needs a coin of its own, so that the number"
+        " varies.",
+    ),
+    (
+        sees(lambda z: used(z)[-1] == 0 and used(z)[:-1].min() > 0),
+        "Word V - 1 is never drawn. torch.randint leaves its upper end out: torch.randint(V, ...) gives 0 to V - 1.",
+    ),
+    (
+        sees(lambda z: used(z)[0] == 0 and used(z)[1:].min() > 0),
+        "Word 0 is never drawn: words are 0 to V - 1, as torch.randint(V, ...) gives them.",
     ),
     (
         lambda random_noise: not torch.equal(noisy(random_noise), noisy(random_noise)),

@@ -29,7 +29,8 @@ def posterior_mean(z_t, eps_hat, alpha_s, alpha_t):
 
 
 def draws_of_its_own(step) -> bool:
-    return not torch.equal(step(*INPUTS), step(*INPUTS))
+    first, second = (step(*(value.clone() for value in INPUTS)) for _ in range(2))
+    return not torch.equal(first, second)
 
 
 def test(step):
@@ -81,6 +82,16 @@ MISTAKES = [
     (
         behaves_like(step_with(signal=lambda s: s, noise=lambda s, t: 1 - s), *INPUTS),
         "The square roots are missing: z_s = sqrt(alpha_s) x_hat + sqrt(1 - alpha_s) eps_hat.",
+    ),
+    (
+        behaves_like(
+            step_with(lambda z, e, t: (z - (1 - t) * e) / t, signal=lambda s: s, noise=lambda s, t: 1 - s), *INPUTS
+        ),
+        "All square roots are missing. alpha is a *squared* level: z_t = sqrt(alpha_t) x + sqrt(1 - alpha_t) eps.",
+    ),
+    (
+        behaves_like(lambda z_t, eps_hat, alpha_s, alpha_t: right(z_t, eps_hat, alpha_t, alpha_s), *INPUTS),
+        "alpha_s and alpha_t have changed places: the step goes from t, the noisier time, to s.",
     ),
 ]
 

@@ -62,6 +62,10 @@ MISTAKES = [
         "The noise is predicted at t: divide by SNR(t), not by SNR(s).",
     ),
     (
+        behaves_like(lambda s, t: right(t, s), *INPUTS),
+        "alpha_s and alpha_t have changed places: s is the earlier, cleaner time, so SNR(s) is the larger one.",
+    ),
+    (
         behaves_like(ddpm_large, *INPUTS),
         "This is DDPM's Eq. 12 with the large variance, sigma^2 = beta. The exercise asks for the posterior's own.",
     ),

@@ -69,6 +69,17 @@ def per_point(log_snr, rate, T):
     return interpolated(area, log_snr, torch.linspace(1, 0, T + 1, dtype=rate.dtype) * area[-1])
 
 
+def left_heights(log_snr, rate, T):
+    """Areas of rectangles as high as the rate at their left edge."""
+    area = torch.cat([torch.zeros(1, dtype=rate.dtype), (rate[:-1] * log_snr.diff()).cumsum(0)])
+    return interpolated(area, log_snr, torch.linspace(1, 0, T + 1, dtype=rate.dtype) * area[-1])
+
+
+def only_grid_points(choose) -> bool:
+    """The numbers are points of the grid, all of them."""
+    return all(bool(torch.isclose(answers(choose, case)[:, None], case[0], atol=1e-6).any(1).all()) for case in CASES)
+
+
 def by_rate(log_snr, rate, T):
     """Equal steps of the rate itself instead of its area."""
     order, wanted = rate.argsort(), torch.linspace(float(rate.max()), float(rate.min()), T + 1, dtype=rate.dtype)
@@ -98,6 +109,17 @@ MISTAKES = [
         is_like(per_point),
         "You added up the rate over the points of the grid. An area is rate times width, and the grid need not be even:"
         " torch.cumulative_trapezoid(rate, log_snr).",
+    ),
+    (
+        lambda choose: all(
+            torch.allclose(answers(choose, case), left_heights(*case), atol=1e-3, rtol=0) for case in CASES
+        ),
+        "Your rectangles are as high as the rate at one edge. Between two points of the grid take the mean of both"
+        " rates: torch.cumulative_trapezoid(rate, log_snr).",
+    ),
+    (
+        only_grid_points,
+        "You take points of the grid. The ends of equal steps lie between them: interpolate.",
     ),
     (
         is_like(by_rate),

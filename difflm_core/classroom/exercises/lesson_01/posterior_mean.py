@@ -58,6 +58,10 @@ MISTAKES = [
         "The ratio is upside down: alpha_{t|s} = alpha_t / alpha_s, and below 1.",
     ),
     (
+        behaves_like(mean_with(of_z=lambda s, t, r: r * (1 - s)), *INPUTS),
+        "In front of z_t the root of the ratio is missing: sqrt(alpha_{t|s}).",
+    ),
+    (
         behaves_like(no_roots, *INPUTS),
         "The square roots are missing. alpha is a *squared* level: x enters z_s as sqrt(alpha_s) x.",
     ),
@@ -70,6 +74,10 @@ MISTAKES = [
         "The factor sqrt(alpha_{t|s}) in front of z_t is missing.",
     ),
     (behaves_like(swapped, *INPUTS), "x and z_t have changed places."),
+    (
+        behaves_like(lambda z_t, x, alpha_s, alpha_t: right(z_t, x, alpha_t, alpha_s), *INPUTS),
+        "alpha_s and alpha_t have changed places: s is the earlier, cleaner time, so alpha_s is the larger one.",
+    ),
     (
         behaves_like(mean_with(rest=lambda s, t: 1 - s), *INPUTS),
         "The denominator belongs to t: 1 - alpha_t, all the noise there is in z_t.",

@@ -46,7 +46,7 @@ COSINE = SCORE / EMBEDDING.norm(dim=-1)
 
 MISTAKES = [
     (
-        lambda f: ask(f).shape == (B, L),
+        lambda f: ask(f).shape == (B, L) and not ask(f).is_floating_point(),
         "You return the numbers of the words. The next step needs vectors: embedding[ids].",
     ),
     (
@@ -57,6 +57,10 @@ MISTAKES = [
     (
         gives(EMBEDDING[COSINE.argmax(-1)]),
         "You compare directions (cosine). Embeddings differ in length as well: take the Euclidean distance.",
+    ),
+    (
+        gives(DISTANCE.amin(-1)),
+        "You return the distances. Take the embeddings that stand at them: argmin, then embedding[ids].",
     ),
     (gives(EMBEDDING[DISTANCE.argmax(-1)]), "That is the farthest embedding: argmin, not argmax."),
     (

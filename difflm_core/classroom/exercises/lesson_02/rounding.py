@@ -59,6 +59,10 @@ MISTAKES = [
         "Scores are not log-probabilities yet: subtract their log-sum-exp over the V words (log_softmax).",
     ),
     (
+        gives(-at_words(scores().softmax(-1).log_softmax(-1))),
+        "You took softmax twice. log_softmax and cross_entropy want the scores themselves.",
+    ),
+    (
         gives(-at_words(scores(bias=0 * BIAS).log_softmax(-1))),
         "The bias is missing: the released code ties the weights to the embeddings and adds one bias per word.",
     ),

@@ -16,11 +16,11 @@ def reference(T: int, s: float) -> float:
 
 
 def test(start_noise):
-    for T, s in CASES:
-        value, truth = float(start_noise(T, s)), reference(T, s)
-        assert math.isclose(value, truth, rel_tol=1e-5), (
-            f"For T = {T} and s = {s:g} the deviation is {truth:.5f}; yours is {value:.5f}."
-        )
+    found = [(float(start_noise(*case)), reference(*case), case) for case in CASES]
+    value, truth, (T, s) = max(found, key=lambda row: math.inf if math.isnan(row[0]) else abs(row[0] / row[1] - 1))
+    assert math.isclose(value, truth, rel_tol=1e-5), (
+        f"For T = {T} and s = {s:g} the deviation is {truth:.5f}; yours is {value:.5f}."
+    )
 
 
 def gives(wrong):

@@ -84,7 +84,7 @@ def check_broken(broken: float, even: float, times, reader: PerfectReader, sente
     sure = certainty(times[-1], reader, min(sentences, 128))
     where = (
         f"At your last time, {times[-1]:.2f}, the best reader gets {sure:.1%} of the words right: what is still in"
-        " doubt there is guessed word by word. Look once more, later."
+        " doubt there is guessed word by word. Put the last call nearer to t = 0."
         if sure < 0.99
         else f"At your last time, {times[-1]:.2f}, everything can be read: the call comes too late to repair what"
         " the jump before it has done. Look at the time of the second call."

@@ -65,7 +65,7 @@ def test(attempt):
     assert all(torch.allclose(call[1].float(), at(time)) for call, time in zip(asked, TIMES)), (
         "Each call must get its own time t, one per row, in the order of `times`."
     )
-    assert asked[0][2] is None, "In the first call there is no estimate yet: previous = None."
+    assert nothing(asked[0][2]), "In the first call there is no estimate yet: previous = None."
     for before, call in zip(asked, asked[1:]):
         assert call[2] is not None, "From the second call on the network reads an estimate, but it got None."
         assert torch.allclose(call[2], estimate(before), atol=1e-5), (
@@ -80,19 +80,27 @@ def test(attempt):
     )
 
 
+def nothing(previous: Tensor | None) -> bool:
+    """None counts as zeros, so zeros are no estimate either."""
+    return previous is None or not bool(previous.any())
+
+
 def previous_is(answer):
     """A probe: from the second call on, `previous` is what answer(calls before) gives."""
 
     def probe(attempt):
         asked = watched(attempt)[0]
         pairs = [(asked[:i], call[2]) for i, call in enumerate(asked)][1:]
-        return all(given is not None and torch.allclose(given, answer(before), atol=1e-6) for before, given in pairs)
+        return bool(pairs) and all(
+            given is not None and torch.allclose(given, answer(before), atol=1e-6) for before, given in pairs
+        )
 
     return probe
 
 
 def never_told(attempt) -> bool:
-    return all(call[2] is None for call in watched(attempt)[0])
+    asked = watched(attempt)[0]
+    return len(asked) > 1 and all(nothing(call[2]) for call in asked)
 
 
 def asked_twice(attempt) -> bool:
@@ -128,8 +136,12 @@ MISTAKES = [
     ),
     (returns(lambda asked: asked[-1][3]), "You return v. The sample is the x_hat that it stands for."),
     (
-        lambda f: watched(f)[0][0][2] is not None,
+        lambda f: not nothing(watched(f)[0][0][2]),
         "In the first call nothing is known: previous is None, which counts as zeros.",
+    ),
+    (
+        lambda f: not torch.equal(watched(f)[1], watched(f)[1]),
+        "Two walks with the same generator differ. Hand `generator` to every step.",
     ),
 ]
 

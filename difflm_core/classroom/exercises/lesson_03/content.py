@@ -53,7 +53,9 @@ def ex3_5(language) -> Check:
         return Decoders(language)
 
     def score(content, own, other) -> float:
-        value = float(content(own.clone(), other.clone(), decoders().truth.clone()))
+        value = torch.as_tensor(content(own.clone(), other.clone(), decoders().truth.clone()))
+        assert value.numel() == 1, f"Return one number for all texts, not something shaped {tuple(value.shape)}."
+        value = float(value)
         assert value == value and abs(value) < 1e6, f"The score must be a finite number, not {value}."
         return value
 

@@ -40,8 +40,11 @@ def ask(attempt, h=H):
 def test(attempt):
     value = ask(attempt)
     assert value.shape == Z.shape, f"Return one vector per latent, {tuple(Z.shape)}, not {tuple(value.shape)}."
-    assert not bool(value.isnan().any()), "There are NaNs: a row of scores has nothing left to look at."
-    junk = torch.where(MASK[..., None], H, 1e3)
+    assert not bool(value.isnan().any()), (
+        "There are NaNs: your softmax meets scores that are all -infinity. It runs over the keys, the last dimension,"
+        " where the latents are always seen."
+    )
+    junk = torch.where(MASK[..., None], H, 30.0)
     assert torch.allclose(ask(attempt, junk), value), (
         "Other vectors at padding change the result: what stands behind the text must not reach the latents."
     )
@@ -76,6 +79,15 @@ MISTAKES = [
     (
         gives(attended(Z, MEMORY, torch.cat([MASK, torch.ones(B, N, dtype=torch.bool)], 1))),
         "The mask stands at the wrong places: the latents come first in [z; h], so its N ones belong in front.",
+    ),
+    (
+        gives(attended(Z, torch.cat([H, Z], 1), everything(MASK))),
+        "The keys stand in another order than the mask, whose N ones are in front: torch.cat([z, h], 1).",
+    ),
+    (
+        gives(attended(Z, torch.cat([Z, H * MASK[..., None]], 1), everything(torch.ones_like(MASK)))),
+        "Padding is set to zeros, but a key of zeros has a score of 0, and exp(0) = 1. Hide the score: -infinity before"
+        " the softmax.",
     ),
     (
         gives(zero_scores()),

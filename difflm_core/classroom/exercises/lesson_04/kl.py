@@ -55,6 +55,10 @@ MISTAKES = [
         "exp(log_variance) is the variance already. You square it once more.",
     ),
     (
+        gives(0.5 * (SQUARE + LOG_VARIANCE.mul(2).exp() - 1 - 2 * LOG_VARIANCE).sum(-1)),
+        "You read log_variance as log sigma. It is log sigma^2: the variance is log_variance.exp().",
+    ),
+    (
         gives(0.5 * (SQUARE + (LOG_VARIANCE / 2).exp() - 1 - LOG_VARIANCE).sum(-1)),
         "exp(log_variance / 2) is the standard deviation. The formula has the variance.",
     ),
@@ -69,6 +73,10 @@ MISTAKES = [
     (
         gives(0.5 * (VARIANCE - 1 - LOG_VARIANCE).sum(-1)),
         "The mean does not appear. A code far from 0 costs more: mean^2.",
+    ),
+    (
+        gives(0.5 * (MEAN + VARIANCE - 1 - LOG_VARIANCE).sum(-1)),
+        "The square is missing: it is mean^2 that counts, on either side of 0.",
     ),
     (
         gives(0.5 * ((1 + SQUARE) / VARIANCE - 1 + LOG_VARIANCE).sum(-1)),
