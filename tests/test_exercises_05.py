@@ -97,6 +97,26 @@ def wrongly(words=None, specials=None, padding_last=True, fill=0.0):
     return encode
 
 
+def by_the_batch(h, mask, ids, mean, deviation, special):
+    return wrongly()(h, mask, ids, h[mask].mean(0), h[mask].std(0), special)
+
+
+def mask_upside_down(h, mask, ids, mean, deviation, special):
+    return wrongly()(h, torch.ones_like(mask), ids, mean, deviation, special).masked_fill(mask[..., None], 0.0)
+
+
+def scales_in_place(h, mask, ids, mean, deviation, special):
+    for vector in special.values():
+        vector /= vector.square().mean().sqrt()
+    return wrongly(specials=lambda e, m, s: e)(h, mask, ids, mean, deviation, special)
+
+
+def test_an_answer_that_spoils_its_inputs_does_not_spoil_the_check():
+    is_told(ex5_3, scales_in_place, "must stay")
+    is_told(ex5_3, wrongly(specials=lambda e, m, s: e / e.norm()), "Length 1")
+    passes(ex5_3, wrongly())
+
+
 def test_right_encodings():
     passes(ex5_3, by_index)
     passes(ex5_3, wrongly())
@@ -114,6 +134,12 @@ def test_right_encodings():
         (wrongly(specials=lambda e, m, s: e), "stands there as it is"),
         (wrongly(specials=lambda e, m, s: e / e.norm()), "Length 1"),
         (wrongly(specials=lambda e, m, s: (e - m) / s), "Scale it by itself"),
+        (wrongly(specials=lambda e, m, s: e / e.square().mean()), "the mean square itself"),
+        (wrongly(specials=lambda e, m, s: e / e.std()), "no mean is taken away"),
+        (wrongly(specials=lambda e, m, s: (e - e.mean()) / e.std(correction=0)), "no mean is taken away"),
+        (by_the_batch, "this batch's own"),
+        (mask_upside_down, "Padding is ~mask"),
+        (scales_in_place, "The embeddings in `special` must stay"),
         (wrongly(padding_last=False), "Padding has an id too"),
         (lambda h, mask, ids, m, s, special: wrongly()(h, mask | True, ids.where(mask, 5), m, s, special), "must be 0"),
         (lambda h, mask, ids, m, s, special: (h - m) / s, "still have their states"),
@@ -163,6 +189,12 @@ def clean(decoder, z_0, ids, *rest):
     return F.cross_entropy(decoder(z_0).transpose(1, 2), ids, reduction="none")
 
 
+def a_time_for_every_word(decoder, z_0, ids, alpha_of, t_max, generator=None):
+    alpha = alpha_of(t_max * torch.rand(ids.shape, generator=generator))[..., None]
+    z_t = alpha.sqrt() * z_0 + (1 - alpha).sqrt() * torch.randn(z_0.shape, generator=generator)
+    return F.cross_entropy(decoder(z_t).transpose(1, 2), ids, reduction="none")
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
@@ -179,6 +211,10 @@ def clean(decoder, z_0, ids, *rest):
         (decoder_loss(back=lambda nll: (-nll).exp()), "the probability of the word"),
         (decoder_loss(back=lambda nll: nll.mean()), "one number per word"),
         (decoder_loss(back=lambda nll: nll.sum(1)), "one number per word"),
+        (decoder_loss(back=lambda nll: nll.flatten()), "the shape of the texts again"),
+        (decoder_loss(signal=lambda a: (1 - a).sqrt(), noise=lambda a: a.sqrt()), "Signal and noise are swapped"),
+        (a_time_for_every_word, "Every word has a time of its own"),
+        (lambda *inputs: decoder_loss()(*inputs[:5]), "Two runs with the same generator"),
         (lambda *rest: torch.zeros(60, 6), "never asked"),
     ],
 )
@@ -201,6 +237,11 @@ def by_search(log_snr, share, t):
     return fine[(curve[None] - wanted[:, None]).abs().argmin(1)]
 
 
+def at_the_nearest_point(log_snr, share, t):
+    wanted = share[-1] + (share[0] - share[-1]) * t
+    return log_snr[(share - wanted[:, None]).abs().argmin(1)]
+
+
 @pytest.mark.parametrize("right", [by_numpy, by_search])
 def test_right_schedules(right):
     passes(ex5_5, right)
@@ -216,6 +257,10 @@ def test_right_schedules(right):
         (lambda x, y, t: even_schedule.interpolate(x, y, even_schedule.straight(x, y, t)), "You return shares"),
         (lambda x, y, t: GaussianProcess(ShiftedCosine(3.0)).log_snr(t.clamp(0.01, 0.99)), "one of twenty steps"),
         (lambda x, y, t: t[:3], "one log-SNR per time"),
+        (lambda x, y, t: by_numpy(x, y, t).tolist(), "Return a tensor"),
+        (lambda x, y, t: torch.from_numpy(np.interp(y[-1] * (1 - t), y, x)), "Your line falls to 0"),
+        (lambda x, y, t: torch.from_numpy(np.interp(y[-1] + (y[0] - y[-1]) * t, x, y)), "axes are exchanged"),
+        (at_the_nearest_point, "the nearest point of the curve"),
     ],
 )
 def test_wrong_schedules(wrong, message):

@@ -81,7 +81,10 @@ def normal(joint):
         (lambda Q, Qbar, z, x: Qbar[x], "z_t is not used"),
         (lambda Q, Qbar, z, x: normal(Q.T[z]), "x is not used"),
         (lambda Q, Qbar, z, x: normal(Q.T[z] + Qbar[x]), "not added"),
-        (lambda Q, Qbar, z, x: normal(Q.T[x] * Qbar[z]), "the chance of"),
+        (lambda Q, Qbar, z, x: normal(Q.T[x] * Qbar[z]), "x and z_t are exchanged"),
+        (lambda Q, Qbar, z, x: Q.T[z] * Qbar[x] / Qbar[x, z][..., None], "before the step. The divisor"),
+        (lambda Q, Qbar, z, x: (Q.T[z] * Qbar[x]).softmax(-1), "not logits"),
+        (lambda Q, Qbar, z, x: normal(Q.T[z] * Qbar[x] ** 2), "the chance of"),
         (lambda Q, Qbar, z, x: matrices.posterior(Q, Qbar, z, x)[..., :-1], "shaped"),
     ],
 )
@@ -115,6 +118,10 @@ def plug(Q, Qbar, z, p):
         (lambda Q, Qbar, z, p: plug(Q, Qbar, z, p / Qbar.T[z]), "the last step is missing"),
         (lambda Q, Qbar, z, p: matrices.posterior(Q, Qbar, z, p.argmax(-1)), "All x count"),
         (lambda Q, Qbar, z, p: Q.T[z] * (p @ Qbar), "does not sum to 1"),
+        (lambda Q, Qbar, z, p: Q.T[z] * (p / (Qbar @ Q)[z] @ Qbar), "a row of Qbar_t"),
+        (lambda Q, Qbar, z, p: plug(Q, Qbar, z, p / (Qbar @ Q)[z]), "a row of Qbar_t"),
+        (lambda Q, Qbar, z, p: Q.T[z] * (p / (Q @ Qbar).T[z] @ Qbar), "in the order of time"),
+        (lambda Q, Qbar, z, p: normal(Q[z] * (p / (Qbar @ Q).T[z] @ Qbar)), "where z_t goes next"),
         (lambda Q, Qbar, z, p: p, "the chance of"),
     ],
 )

@@ -54,6 +54,7 @@ def test_right_weights(right):
         (lambda schedule, t: -schedule.dalpha(t) / schedule.alpha(t), "divided by alpha"),
         (lambda schedule, t: -schedule.dalpha(t), "did not divide"),
         (lambda schedule, t: t, "On the schedule Linear at t = 0.5 the weight is 2.000, yours is 0.500"),
+        (lambda schedule, t: -schedule.dalpha(t) / (1 - schedule.alpha(t)).clamp_min(1e-3), "Cubic at t = 0.05"),
         (lambda schedule, t: (1 / t).mean(), "shaped like t"),
     ],
 )
@@ -180,6 +181,19 @@ def one_scalar_t(model, x, mask_id, generator=None):
     return right_weigh(F.cross_entropy(model(z, t).transpose(1, 2), x, reduction="none"), z == mask_id, t)
 
 
+def masked_less(x, t, generator):
+    return torch.rand(x.shape, generator=generator) > t[:, None]
+
+
+def draws_t_twice(model, x, mask_id, generator=None):
+    again = torch.rand(len(x), generator=generator)
+    return loss_with(right_weigh)(lambda z, t: model(z, again), x, mask_id, generator)
+
+
+def probabilities_for_logits(model, x, mask_id, generator=None):
+    return loss_with(right_weigh)(lambda z, t: model(z, t).softmax(-1), x, mask_id, generator)
+
+
 def mean_of_each_row(nats, m, t):
     return ((nats * m).sum(1) / m.sum(1).clamp_min(1) / t[:, 0]).mean()
 
@@ -218,6 +232,10 @@ def mean_of_each_row(nats, m, t):
         ),
         (loss_with(right_weigh, lambda x, t, g: torch.rand(x.shape[1], generator=g) < t[:, None]), "One coin"),
         (loss_with(right_weigh, lambda x, t, g: torch.rand(x.shape, generator=g) > t[:, None]), "probability 1 - t"),
+        (loss_with(lambda nats, m, t: (nats * m / (1 - t)).mean(), masked_less), "probability 1 - t"),
+        (draws_t_twice, "t was drawn twice"),
+        (loss_with(lambda nats, m, t: ((nats * m).sum(1) / m.sum(1).clamp_min(1)).mean()), "happens to have no mask"),
+        (probabilities_for_logits, "given probabilities"),
         (without_the_generator, "same generator"),
         (loss_with(lambda nats, m, t: 3 * (nats * m / t).mean()), "For your own t and masks the loss is"),
         (loss_with(right_weigh, times=lambda B, g: torch.rand(B, generator=g) / 2), "uniform in (0, 1)"),
@@ -308,6 +326,9 @@ def draws_the_mask_too(logits, generator):
         (step_with(lambda z, s, t, g: torch.rand(z.shape, generator=g) < t - s), "with probability t - s"),
         (step_with(lambda z, s, t, g: torch.rand(z.shape, generator=g) < s / t), "swapped"),
         (step_with(lambda z, s, t, g: torch.rand(z.shape, generator=g) < 1 - s), "with probability 1 - s"),
+        (step_with(lambda z, s, t, g: torch.rand(z.shape, generator=g) < (t - s) / (1 - s)), "divide by 1 - s"),
+        (step_with(lambda z, s, t, g: torch.rand(z.shape, generator=g) < t), "with probability t, the share"),
+        (lambda z, logits, *rest: ex8_3.reference(z, logits.softmax(-1), *rest), "softmax is taken twice"),
         (step_with(lambda z, s, t, g: torch.tensor(True)), "Every mask is revealed at once"),
         (lambda z, *rest: z.clone(), "No mask is revealed"),
         (step_with(coin, lambda logits, g: logits.argmax(-1)), "argmax"),

@@ -81,13 +81,19 @@ def by_derivatives(t, p_u, gamma, V):
     return [w.detach() for w in (onto_mask / mask, onto_words / uniform_mass, onto_words / V / (alpha + b))]
 
 
-@pytest.mark.parametrize("right", [by_the_package, by_derivatives])
+@pytest.mark.parametrize("right", [by_the_package, by_derivatives, lambda *inputs: torch.stack(weights.right(*inputs))])
 def test_right_weights(right):
     passes(ex9_2, right)
 
 
 def scaled(*factors):
     return lambda *inputs: [factor(*inputs) * w for factor, w in zip(factors, weights.right(*inputs))]
+
+
+def by_survivors_alone(t, p_u, gamma, V):
+    b = weights.c_of(t, p_u, gamma) / V
+    on_mask, on_wrong, _ = weights.right(t, p_u, gamma, V)
+    return on_mask, on_wrong, on_wrong * b / (1 - t)
 
 
 def one(*inputs):
@@ -104,6 +110,13 @@ def one(*inputs):
         (weights.with_slope(lambda t, gamma: 0 * t), "c' is missing"),
         (weights.with_slope(lambda t, gamma: gamma * (t - 0.5) / (t * (1 - t))), "sign of c'"),
         (weights.mask_twice_wrong, "does not depend on gamma"),
+        (lambda t, p_u, gamma, V: weights.right(t, p_u, 1.0, V), "section 4's weights"),
+        (lambda *inputs: [weights.right(*inputs)[i] for i in (0, 2, 1)], "the last two exchanged"),
+        (weights.with_c(lambda t, p_u, gamma: 2 * p_u / (1 - p_u) * (t - t**2) ** (gamma / 2)), "the 2 of gamma = 1"),
+        (weights.with_c(lambda t, p_u, gamma: p_u / (1 - p_u) * (t - t**2) ** (gamma / 2)), "2^gamma in B is missing"),
+        (weights.with_c(lambda t, p, gamma: 2**gamma * p / (1 - p) * (t - t**2) ** gamma), "in c is gamma / 2"),
+        (weights.with_slope(lambda t, gamma: gamma * (1 / t - 1 / (1 - t))), "A factor 1/2 is missing"),
+        (by_survivors_alone, "not alpha alone"),
         (weights.rates, "rates of jumping there"),
         (scaled(lambda t, *_: 1 - t, one, one), "in front of a cross-entropy"),
         (lambda *inputs: (weights.right(*inputs)[0], *[weights.right(*inputs)[1]] * 2), "counts less"),
@@ -150,7 +163,11 @@ STEP = reverse_step.step_with
     [
         (lambda *inputs: reverse_step.right(*inputs)[..., :-1], "The mask has no column"),
         (reverse_step.carries_over, "carry-over"),
-        (reverse_step.ignores_z, "z_t is not used"),
+        (reverse_step.ignores_z, "z_t changes nothing"),
+        (reverse_step.jumps_onto_the_past, "Yours depends on z_s"),
+        (STEP(before=lambda then, now: (*then[:2], 0.0)), "lacks its random words"),
+        (reverse_step.over_all_symbols, "V + 1 symbols"),
+        (lambda *inputs: reverse_step.right(*inputs).roll(1, -1), "yours is the first"),
         (reverse_step.mixture, "mean of the posteriors"),
         (STEP(normalise=False), "Not normalised"),
         (STEP(jump=lambda then, now, stay: now[1:]), "count all jumps since 0"),
@@ -206,6 +223,10 @@ def correct_with(score, propose=None, where=None):
     return correct
 
 
+def one_for_all(value):
+    return F.one_hot(value.flatten().argmax(), value.numel()).view(value.shape).bool()
+
+
 def right_score(new, old, differs, free):
     return new * (differs & free)
 
@@ -232,6 +253,9 @@ def in_place(logits, z, free, temperature, generator=None):
         (correct_with(lambda new, old, differs, free: (1 - new) * (differs & free)), "doubt alone"),
         (correct_with(lambda new, old, differs, free: new * free), "Nothing changes"),
         (correct_with(right_score, where=lambda v: F.one_hot(v.argmax(1), v.shape[1]).bool()), "Write only where"),
+        (correct_with(right_score, where=one_for_all), "in the whole batch"),
+        (correct_with(lambda new, old, differs, free: (new - old) * (differs & free)), "it need only differ"),
+        (correct_with(lambda new, old, differs, free: new.log() * (differs & free)), "0 is no small one"),
         (correct_with(right_score, lambda logits, temperature, g: logits.argmax(-1)), "argmax"),
         (correct_with(right_score, lambda logits, temperature, g: warm_draw(logits, temperature, g)), "is not used"),
         (lambda *inputs: correction.reference(*inputs[:4]), "same generator"),

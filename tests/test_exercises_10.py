@@ -54,13 +54,14 @@ def test_right_bounds(right):
     "wrong, message",
     [
         (lambda at, as_: (1 - as_) / at, "Values above 1"),
+        (lambda at, as_: ((1 - as_) / at).clamp_min(1), "take the smaller"),
         (lambda at, as_: 1 - as_, "star step's sigma"),
         (lambda at, as_: (as_ - at) / at, "forward-backward"),
         (lambda at, as_: torch.clamp((as_ - at) / at, 0, 1), "forward-backward"),
         (lambda at, as_: (1 - as_) / (1 - at), "MDLM leaves masked"),
         (lambda at, as_: ((1 - at) / as_).clamp_max(1), "are swapped"),
         (lambda at, as_: 1.0 + 0 * at, "1 is not always allowed"),
-        (lambda at, as_: 1 - as_ / at, "reveal >= 0"),
+        (lambda at, as_: 1 - as_ / at, "rho >= 0"),
         (lambda at, as_: 0 * at / at, "NaN"),
         (lambda at, as_: 0.5 * sigma_max(at, as_), "the bound is"),
     ],
@@ -132,6 +133,8 @@ def redraws_everything(z, logits, s, t, mask_id, generator=None):
         (star_with(lambda s, t: 1 - t, lambda s, t: 1 - t), "noise the draft to t"),
         (star_with(lambda s, t: s, lambda s, t: s), "swapped"),
         (star_with(lambda s, t: 1 - t + s, lambda s, t: 1 - t + s), "with probability t - s"),
+        (star_with(lambda s, t: 1 - s / t, lambda s, t: 1 - s / t), "with probability s/t"),
+        (star_with(guess=lambda logits, g: draw(logits.softmax(-1).flatten(0, 1), g).view(logits.shape[:2])), "twice"),
         (star_with(always, always), "you return the draft"),
         (star_with(guess=lambda logits, g: logits.argmax(-1)), "argmax"),
         (star_with(guess=lambda logits, g: torch.randint(5, logits.shape[:2], generator=g)), "uniformly random"),
@@ -205,6 +208,11 @@ def coins(score, s, temperature, free, generator=None):
     return (torch.rand(score.shape, generator=generator) < s) & free
 
 
+def the_order_itself(score, s, temperature, free, generator=None):
+    key = (score / temperature + gumbel(score.shape, generator)).masked_fill(~free, -torch.inf)
+    return key.argsort(1, descending=True) < (s * free.sum(1, keepdim=True)).ceil()
+
+
 def places_not_a_mask(score, s, temperature, free, generator=None):
     return (score / temperature + gumbel(score.shape, generator)).masked_fill(~free, -torch.inf).topk(3).indices
 
@@ -227,6 +235,9 @@ def places_not_a_mask(score, s, temperature, free, generator=None):
         (choose_with(key=lambda score, tau, noise: (score + noise) / tau), "temperature changes nothing"),
         (choose_with(key=lambda score, tau, noise: -score / tau + noise), "sign is wrong"),
         (choose_with(key=lambda score, tau, noise: noise), "scores are not used"),
+        (the_order_itself, "argsort of the order"),
+        (choose_with(key=lambda score, tau, noise: -(score / tau + noise)), "smallest keys"),
+        (choose_with(key=lambda score, tau, noise: (score / tau).softmax(1) + noise), "through a softmax"),
         (choose_with(noise=lambda shape, g: torch.rand(shape, generator=g)), "noise is uniform"),
         (choose_with(noise=lambda shape, g: torch.randn(shape, generator=g)), "noise is Gaussian"),
         (choose_with(noise=lambda shape, g: -gumbel(shape, g)), "minus sign is lost"),
@@ -255,6 +266,7 @@ def with_scattered_draws(model, x, t, mask_id, generator=None):
 
 def test_right_labels():
     passes(ex10_4, with_scattered_draws)
+    passes(ex10_4, lambda *inputs: list(with_scattered_draws(*inputs)))
 
 
 def made_with(
@@ -271,6 +283,17 @@ def made_with(
         return draft, label(x, z, draft, m)
 
     return make
+
+
+def writes_into_x(model, x, t, mask_id, generator=None):
+    here = torch.rand(x.shape, generator=generator) < t[:, None]
+    x[here] = mask_id
+    draft = x.masked_scatter(here, draw(model(x, t)[here], generator))
+    return draft, draft != x
+
+
+def own_times(model, x, t, mask_id, generator=None):
+    return made_with()(model, x, torch.rand(len(x), generator=generator), mask_id, generator)
 
 
 def two_steps(model, x, t, mask_id, generator=None):
@@ -299,6 +322,10 @@ V = labels_trials.V
         (made_with(put=lambda x, z, guess, m: z), "masks in the draft"),
         (made_with(put=lambda x, z, guess, m: guess), "Visible words are rewritten"),
         (two_steps, "Several network calls"),
+        (writes_into_x, "writes into x"),
+        (own_times, "no times of your own"),
+        (lambda *inputs: made_with()(*inputs)[::-1], "return the draft first"),
+        (made_with(guess=lambda logits, g: draw(logits.softmax(-1).flatten(0, 1), g).view(logits.shape[:2])), "twice"),
         (made_with(mask=lambda x, t, g: torch.rand(x.shape, generator=g) > t[:, None]), "probability 1 - t"),
         (
             made_with(mask=lambda x, t, g: (torch.rand(len(x), 1, generator=g) < t[:, None]).expand(x.shape)),

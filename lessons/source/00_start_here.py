@@ -570,7 +570,8 @@ report = doctor(seconds=lesson.pick(15, 2))
 
 # %%
 from difflm_core.classroom.checks import summary
-from difflm_core.classroom.exercises.lesson_00 import ex0_1, ex0_2, ex0_3, ex0_4
+from difflm_core.classroom.exercises import lesson_00
+from difflm_core.classroom.exercises.lesson_00 import ex0_1, ex0_2, ex0_3
 
 # %% [markdown]
 # ### Exercise 0.1 · 4 min · difficulty 1/5 · Perplexity
@@ -681,7 +682,9 @@ def mend(model, drafts, mask_id, generator=None):
 
 
 # %%
-ex0_4 = ex0_4(diffusion, language, sentences=lesson.pick(500, 200))
+ex0_4 = lesson_00.ex0_4(diffusion, language, sentences=lesson.pick(500, 200))
+
+# %%
 ex0_4.run(mend)
 
 # %% [markdown] tags=["solution"]

@@ -779,7 +779,8 @@ print(
 
 # %%
 from difflm_core.classroom.checks import summary
-from difflm_core.classroom.exercises.lesson_01 import ex1_1, ex1_2, ex1_3, ex1_4, ex1_5
+from difflm_core.classroom.exercises import lesson_01
+from difflm_core.classroom.exercises.lesson_01 import ex1_1, ex1_2, ex1_3, ex1_4
 
 # %% [markdown]
 # ### Exercise 1.1 · 6 min · difficulty 2/5 · The posterior's mean
@@ -889,9 +890,10 @@ print(
 # Return a pair: eight times (falling, the first is 1, all above 0; the last step, to 0, is added) and an $\eta$ from 0 to 1, for the islands and the best denoiser, so that at most **a third** as many points are at sea as with eight even steps and DDIM, and the samples are no further from the data (the distance of section 8, with room for chance). `cosine.log_snr(t)` may help you to think.
 
 # %%
-ex1_5 = ex1_5(cosine, islands(), samples=lesson.pick(4000, 2000))
+ex1_5 = lesson_01.ex1_5(cosine, islands(), samples=lesson.pick(4000, 2000))
 
 
+# %%
 def my_plan():
     """Exercise 1.5: (eight times, eta)."""
     ### BEGIN SOLUTION

@@ -876,6 +876,8 @@ def three_times(schedule, D):
 
 # %%
 ex2_5 = lesson_02.ex2_5(language, sentences=lesson.pick(512, 256))
+
+# %%
 ex2_5.run(three_times)
 
 # %% [markdown] tags=["solution"]

@@ -946,7 +946,7 @@ print("1/(T-t+1) with T = 8:", " ".join(f"{v:.3f}" for v in totals))
 # ### Exercise 7.2 · 10 min · difficulty 2/5 · One step back
 # *Importance 5/5: the same line is in the loss (twice) and in the sampler.*
 #
-# $q(z_s \mid z_t, x)$ for whole texts, without looking at section 4. `Q_t` and `Qbar_s` are $(K, K)$, `z` and `x` are ids $(B, L)$; return $(B, L, K)$.
+# $q(z_s \mid z_t, x)$ for whole texts, without looking at section 4. `Q_t` and `Qbar_s` are $(K, K)$ in float64, `z` and `x` are ids $(B, L)$; return the law over $z_s$, $(B, L, K)$.
 
 
 # %%

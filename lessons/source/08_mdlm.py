@@ -819,7 +819,7 @@ for schedule in (Linear(), Cosine()):
 # *Importance 5/5: this is the method. Every mistake that the check knows has been made in earnest, and some of them look like a record.*
 #
 # Write the loss of masked diffusion on the linear schedule, without looking at section 4: draw one time per sentence, mask, ask `model(z, t)` for logits
-# `(B, L, V)`, and return **one number**: the weighted cross-entropy in nats per token.
+# `(B, L, V)`, and return **one number**: the weighted cross-entropy in nats per token. All draws use `generator`.
 #
 # **Predict** before you write: by what do you divide at the end, the number of masked tokens or of all tokens?
 
@@ -861,7 +861,7 @@ print(
 #
 # One ancestral step from time $t$ to $s < t$ on the linear schedule. `s` and `t` are numbers, `z` is $(B, L)$ with masks, `logits` $(B, L, V)$ the network's
 # answer to it. What is visible stays; each mask is revealed with the probability that you computed in section 3, and a revealed token is drawn from
-# `softmax(logits)`. Return a new tensor. (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor.)
+# `softmax(logits)`. Return a new tensor. (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor. The coins use `generator` as well.)
 
 
 # %%
@@ -961,6 +961,8 @@ def my_sampler(denoiser, shape, generator=None):
 # In fast mode the model of section 6 has hardly been trained; the course's own stands in for it.
 judge = lesson.pick(model, course_checkpoint("mdlm-tiny")[0])
 ex8_5 = lesson_08.ex8_5(judge, language, sentences=lesson.pick(400, 150))
+
+# %%
 ex8_5.run(my_sampler)
 
 # %% [markdown] tags=["solution"]

@@ -713,7 +713,8 @@ print(pictures.weightings(study))
 # Every check tells you what it found; `ex9_1.hint()` gives the next hint. Unsolved exercises do not stop the notebook.
 
 # %%
-from difflm_core.classroom.exercises.lesson_09 import ex9_1, ex9_2, ex9_3, ex9_4, ex9_5
+from difflm_core.classroom.exercises import lesson_09
+from difflm_core.classroom.exercises.lesson_09 import ex9_1, ex9_2, ex9_3, ex9_4
 
 # %% [markdown]
 # ### Exercise 9.1 · 8 min · difficulty 2/5 · How much is wrong?
@@ -764,7 +765,7 @@ ex9_2.run(weights_for)
 # ### Exercise 9.3 · 20 min · difficulty 4/5 · The plug-in posterior
 # *Importance 5/5: repeat it and you have the sampler.*
 #
-# The heart of the sampler: return the plug-in posterior $p_\theta(z_s \mid z_t) \propto q(z_t \mid z_s)\,q_s(z_s \mid x_\theta)$ as probabilities over $V + 1$ symbols. `at_s` and `at_t` hold the three masses (numbers) at the two times.
+# The heart of the sampler: return the plug-in posterior $p_\theta(z_s \mid z_t) \propto q(z_t \mid z_s)\,q_s(z_s \mid x_\theta)$ as probabilities over $V + 1$ symbols, the mask last. `at_s` and `at_t` hold the three masses (numbers) at the two times.
 
 # %%
 def plug_in(z, p, at_s, at_t):
@@ -815,16 +816,18 @@ ex9_4.run(correct_once)
 # *Importance 5/5: to repair without collapse is the question of this lesson.*
 #
 # Eight network calls for drafting *and* correcting. Break at most half as many sentences as `sample_discrete(T=8)`, without losing variety: at least 90 % of the sentences distinct, and at least 93 % of the *spread* of true ones (section 9). The network is the perfect one that says what the others say.
+#
+# Section 9 has the parts: `sample_discrete(process, denoiser, T, shape, generator=generator)` for a draft, `self_correct(editor, tokens, iterations, tokens_per_step=1, temperature=0.1, generator=generator)` to revise it, with the denoiser or `WithOwnWord(denoiser, process)` as editor. Both results have `tokens` and `network_calls`. (`iterations` of $n$ make up to $n + 1$ calls.)
 
 # %%
-ex9_5 = ex9_5(lying, others, language, sentences=150)
+from difflm_core.samplers import Sample
 
+ex9_5 = lesson_09.ex9_5(lying, others, language, sentences=150)
 
+# %%
 def my_sampler(process, denoiser, shape, generator):
     """Exercise 9.5: a Sample(tokens, network_calls) with at most 8 calls for each row."""
     ### BEGIN SOLUTION
-    from difflm_core.samplers import Sample
-
     draft = sample_discrete(process, denoiser, 5, shape, generator=generator)
     fixed = self_correct(WithOwnWord(denoiser, process), draft.tokens, iterations=2, tokens_per_step=2, temperature=1.0, generator=generator)
     return Sample(fixed.tokens, draft.network_calls + fixed.network_calls)

@@ -1192,7 +1192,7 @@ print(
 # *Importance 5/5: this is the sampler.*
 #
 # One star step on the linear schedule ($\alpha_s = 1 - s$), without looking at section 3. `z` is $(B, L)$ with masks, `logits` $(B, L, V)$ the network's answer to it. Return a new tensor. One of the arguments is not needed: **predict** which.
-# (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor.)
+# (`draw(logits, generator)` draws one token per row of an $(N, V)$ tensor. The coins use `generator` as well.)
 
 
 # %%
@@ -1223,7 +1223,7 @@ print(f"{T} star steps: {language.grammatical(z).double().mean().item():.0%} of 
 # *Importance 5/5: exact counts and a fair draw. The count alone is part of G-Star's gain.*
 #
 # `score` is $(B, L)$, larger for likelier mistakes; `free` is True where a word may be changed (no prompt). Return a boolean $(B, L)$ that is True at exactly $\lceil s \cdot \text{(free places of the row)} \rceil$ free places per row, drawn without replacement in proportion to
-# $\exp(\text{score}/\text{temperature})$. (Gumbel noise: $-\log(-\log u)$ with $u$ uniform. Do not use the package's `gumbel_top_k`.)
+# $\exp(\text{score}/\text{temperature})$. (Gumbel noise: $-\log(-\log u)$ with $u$ uniform. Draw $u$ with `generator`. Do not use the package's `gumbel_top_k`.)
 
 
 # %%
@@ -1255,7 +1255,7 @@ for temperature in (0.3, 1.0, 10.0):
 # ### Exercise 10.4 · 8 min · difficulty 2/5 · What the predictor learns from
 # *Importance 4/5: a wrong label trains a confident fool.*
 #
-# Make one batch of training data. `x` is $(B, L)$ clean, `t` is $(B,)$: mask each word with probability $t$ of its row, ask `model(z, t)` **once**, fill the masks by drawing. Return the draft $(B, L)$ and the labels $(B, L)$: 1 (or True) where the draft's word is wrong.
+# Make one batch of training data. `x` is $(B, L)$ clean, `t` is $(B,)$: mask each word with probability $t$ of its row, ask `model(z, t)` **once**, fill the masks by drawing. Return the draft $(B, L)$ and the labels $(B, L)$: 1 (or True) where the draft's word is wrong. All draws use `generator`, and `x` stays as it is.
 
 
 # %%
@@ -1331,6 +1331,8 @@ def my_sampler(denoiser, error_predictor, shape, generator=None):
 
 # %%
 ex10_5 = lesson_10.ex10_5(model, predictor, language, sentences=1000)
+
+# %%
 ex10_5.run(my_sampler)
 
 # %% [markdown] tags=["solution"]

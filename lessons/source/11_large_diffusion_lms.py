@@ -903,6 +903,8 @@ def my_rule(masked, log_p):
 
 # %%
 ex11_5 = lesson_11.ex11_5(model, language, sentences=lesson.pick(1000, 500))
+
+# %%
 ex11_5.run(my_rule)
 
 # %% [markdown] tags=["solution"]

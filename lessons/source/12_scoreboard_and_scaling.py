@@ -307,7 +307,7 @@ print(pictures.choices(study, "seconds"))
 # %%
 show(*pictures.coverage_beside_grammar(study))
 true_coverage = sum(row["coverage"] for row in pictures.rows_of(study, "true")) / len(pictures.rows_of(study, "true"))
-print(f"the frontier by seconds again, of those only that cover nine tenths of what true sentences cover ({0.9 * true_coverage:.0%}):\n")
+print(f"the frontier by seconds again, of those only that cover nine tenths of what true sentences cover ({90 * true_coverage:.0f} %):\n")
 print(pictures.choices(study, "seconds", 0.9 * true_coverage))
 
 # %% [markdown]

@@ -42,7 +42,10 @@ def ask(attempt):
 
 def levels(attempt):
     """Of every text: signal and noise deviation of what was read."""
-    read, _ = ask(attempt)
+    return levels_of(ask(attempt)[0])
+
+
+def levels_of(read):
     signal = (read * SIGNS).mean((1, 2)) / 3
     return signal, (read - 3 * signal[:, None, None] * SIGNS).std((1, 2))
 
@@ -58,9 +61,22 @@ def test(attempt):
     assert t.max() < T_MAX + 0.05 and t.max() > 0.7 * T_MAX and t.min() < 0.3 * T_MAX, (
         f"Times must be spread over 0 to t_max = {T_MAX}; yours seem to run from {t.min():.2f} to {t.max():.2f}."
     )
+    assert within_a_text(attempt) < 0.04, "One time per text: all its words have the same noise level."
     assert value.shape == (B, L), f"Return one number per word, {(B, L)}, not {tuple(value.shape)}."
     truth = F.cross_entropy((read.float() @ TO_LOGITS).transpose(1, 2), IDS, reduction="none")
     assert torch.allclose(value.float(), truth, atol=1e-3), "The loss is not -log p(word) of what the decoder answered."
+    assert not draws_of_its_own(attempt), "Same generator, same draws."
+
+
+def within_a_text(attempt) -> float:
+    """How much the signal differs from word to word of the same text: 0.02 by chance."""
+    return ((ask(attempt)[0] * SIGNS).mean(2) / 3).std(1).mean().item()
+
+
+def draws_of_its_own(attempt) -> bool:
+    first = ask(attempt)[0]
+    torch.randn(1)  # other draws may have come in between
+    return not torch.equal(first, ask(attempt)[0])
 
 
 def spread_of_times(attempt) -> float:
@@ -99,6 +115,15 @@ MISTAKES = [
         "All texts have the same time. Draw one t per text: the decoder must bear every noise up to t_max.",
     ),
     (
+        lambda f: within_a_text(f) > 0.04,
+        "Every word has a time of its own. Draw one per text, torch.rand(len(x)): a sampler leaves the whole text at"
+        " one level.",
+    ),
+    (
+        reads(lambda t: (1 - alpha_of(t)).sqrt(), lambda t: alpha_of(t).sqrt()),
+        "Signal and noise are swapped: z_t = sqrt(alpha) x + sqrt(1 - alpha) noise.",
+    ),
+    (
         lambda f: bool((1 - levels(f)[0]).max() > 0.6),
         "Times run up to 1. Take t up to t_max: beyond, the decoder learns to guess, which is the denoiser's work.",
     ),
@@ -124,8 +149,16 @@ MISTAKES = [
         "That is the probability of the word. The loss is minus its logarithm.",
     ),
     (
+        lambda f: ask(f)[1].shape == (B * L,),
+        "One row of all words comes back. Give it the shape of the texts again: .view(ids.shape).",
+    ),
+    (
         lambda f: ask(f)[1].ndim < 2 and levels(f)[1].max() > 0.02,
         "Averages come later: return one number per word, (B, L). (F.cross_entropy with reduction='none'.)",
+    ),
+    (
+        draws_of_its_own,
+        "Two runs with the same generator differ. Pass generator=generator to both draws: the time and the noise.",
     ),
 ]  # fmt: skip
 
@@ -134,7 +167,8 @@ ex5_4 = Check(
     test=test,
     mistakes=MISTAKES,
     hints=[
-        "One time per text: t = t_max * torch.rand(B). Then z_t, then cross-entropy of decoder(z_t) against ids.",
+        "One time per text: t = t_max * torch.rand(len(x), generator=generator). Then z_t, then cross-entropy of"
+        " decoder(z_t) against ids.",
         "alpha = alpha_of(t)[:, None, None], so that it multiplies (B, L, D).",
         "F.cross_entropy wants the classes in the second place: logits.transpose(1, 2), and reduction='none'.",
     ],

@@ -1,6 +1,7 @@
 """Exercise 5.3: from an encoder's states to latents: words standardised, special tokens embedded, padding zero."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 
@@ -33,8 +34,7 @@ AT_SPECIAL = MASK & (IDS <= 1)
 
 
 def ask(attempt):
-    h, mask, ids, mean, deviation, special = ARGUMENTS
-    return torch.as_tensor(attempt(h.clone(), mask.clone(), ids.clone(), mean, deviation, dict(special)))
+    return torch.as_tensor(attempt(*deepcopy(ARGUMENTS)))
 
 
 def off(attempt, where) -> float:
@@ -46,9 +46,12 @@ def test(attempt):
     assert value.shape == H.shape, f"Return latents shaped {tuple(H.shape)}, not {tuple(value.shape)}."
     for name, where in (("words", WORD), ("special tokens", AT_SPECIAL), ("padding", ~MASK)):
         assert off(attempt, where) < 1e-4, f"The latents of {name} are off, by up to {off(attempt, where):.2f}."
-    given = H.clone()
-    attempt(given, MASK.clone(), IDS.clone(), MEAN, DEVIATION, dict(SPECIAL))
-    assert torch.equal(given, H), "h must stay as it was."
+    h, *rest, special = deepcopy(ARGUMENTS)
+    attempt(h, *rest, special)
+    assert torch.equal(h, H), "h must stay as it was."
+    assert all(torch.equal(special[i], vector) for i, vector in SPECIAL.items()), (
+        "The embeddings in `special` must stay as they were: scale a copy (vector / ..., not vector /= ...)."
+    )
 
 
 def at(where, wrong) -> Callable:
@@ -64,12 +67,22 @@ def embedded(change: Callable):
 
 
 PLAIN = (H - MEAN) / DEVIATION
+TOKENS = H[MASK]  # special ones included
 MISTAKES = [
+    (
+        at(MASK, torch.zeros(())),
+        "Tokens are 0 and padding is not: mask is True at tokens. Padding is ~mask.",
+    ),
     (at(WORD, H), "Words are still on the encoder's scale: subtract the mean, then divide by the deviation."),
     (at(WORD, H - MEAN), "The mean is gone, but coordinates still differ in size: divide by the deviation."),
     (at(WORD, H / DEVIATION), "The mean is still in: (h - mean) / deviation."),
     (at(WORD, H / DEVIATION - MEAN), "First subtract, then divide: the mean is on the encoder's scale."),
     (at(WORD, (H - MEAN) / DEVIATION**2), "Divide by the deviation, not by the variance."),
+    (
+        lambda f: any(at(WORD, (H - h.mean(0)) / h.std(0, correction=n))(f) for h in (H[WORD], TOKENS) for n in (0, 1)),
+        "You standardise by this batch's own mean and deviation. Use the given ones: they come from the training texts,"
+        " and are the same for every batch.",
+    ),
     (
         at(AT_SPECIAL, PLAIN),
         "Special tokens still have their states, which summarise the text on another scale. Put embeddings there.",
@@ -81,6 +94,19 @@ MISTAKES = [
     (
         at(AT_SPECIAL, embedded(lambda e: e / e.norm())),
         "Length 1 is a mean square of 1/D: divide by the root of the mean square, not by the norm.",
+    ),
+    (
+        at(AT_SPECIAL, embedded(lambda e: e / e.square().mean())),
+        "You divided by the mean square itself. To make it 1, divide by its root.",
+    ),
+    (
+        lambda f: any(
+            at(AT_SPECIAL, embedded(lambda e, n=n, shift=shift: (e - shift * e.mean()) / e.std(correction=n)))(f)
+            for n in (0, 1)
+            for shift in (0, 1)
+        ),
+        "std looks at the differences from the vector's own mean. Mean square 1 is asked, no mean is taken away:"
+        " divide by the root of the mean square.",
     ),
     (
         at(AT_SPECIAL, embedded(lambda e: (e - MEAN) / DEVIATION)),

@@ -28,7 +28,9 @@ def reference(log_snr, share, t):
 def falls(attempt, name):
     """Share of words at each of the times, by the curve itself."""
     share = CURVES[name]
-    answer = torch.as_tensor(attempt(LOG_SNR.clone(), share.clone(), TIMES.clone())).double()
+    answer = attempt(LOG_SNR.clone(), share.clone(), TIMES.clone())
+    assert hasattr(answer, "shape"), "Return a tensor (or an array): one log-SNR per time."
+    answer = torch.as_tensor(answer).double()
     assert answer.shape == TIMES.shape, f"Return one log-SNR per time, {tuple(TIMES.shape)}, not {tuple(answer.shape)}."
     assert bool(torch.isfinite(answer).all()), "Some log-SNRs are not finite."
     return answer, interpolate(LOG_SNR, share, answer)
@@ -80,6 +82,21 @@ ex5_5 = Check(
         (
             like(from_one_to_zero),
             "Even in pure noise some words are guessed right. The line ends at the curve's lowest value, share[0].",
+        ),
+        (
+            like(lambda x, y, t: interpolate(y, x, y[-1] * (1 - t))),
+            "Your line falls to 0, but even in pure noise some words are guessed right. It ends at the curve's lowest"
+            " value, share[0].",
+        ),
+        (
+            like(lambda x, y, t: interpolate(x, y, y[-1] + (y[0] - y[-1]) * t)),
+            "The roles of the two axes are exchanged. You know a share and want its log-SNR:"
+            " np.interp(wanted, share, log_snr).",
+        ),
+        (
+            like(lambda x, y, t: x[(y[None] - (y[-1] + (y[0] - y[-1]) * t)[:, None]).abs().argmin(1)]),
+            "You take the nearest point of the curve. Where the curve is steep that is too coarse: interpolate between"
+            " its points.",
         ),
         (
             like(lambda x, y, t: interpolate(x, y, straight(x, y, t))),

@@ -82,6 +82,14 @@ def reference(gap):
     return matrices.step_noise(torch.tensor([0.14, 0.30, 0.51, 1.0], dtype=torch.float64))
 
 
+def gives_totals(my_betas) -> bool:
+    """The answer would do if it were read as total noises."""
+    total = torch.as_tensor(my_betas(gap)).double()
+    return (
+        bool((total.diff() > 0).all()) and abs(float(total[-1]) - 1) < 1e-9 and gap(matrices.step_noise(total)) <= LIMIT
+    )
+
+
 def is_near(wrong):
     """A probe: the attempt returns about these betas."""
     return lambda my_betas: torch.allclose(betas_of(my_betas(gap)), wrong.double(), atol=1e-3)
@@ -89,11 +97,7 @@ def is_near(wrong):
 
 MISTAKES = [
     (
-        lambda my_betas: (
-            bool((torch.as_tensor(my_betas(gap)).double().diff() > 0).all())
-            and abs(float(torch.as_tensor(my_betas(gap))[-1]) - 1) < 1e-9
-            and gap(matrices.step_noise(torch.as_tensor(my_betas(gap)).double())) <= LIMIT
-        ),
+        gives_totals,
         "These look like total noises, and as such they are good. Return the betas of the single steps:"
         " matrices.step_noise(total).",
     ),

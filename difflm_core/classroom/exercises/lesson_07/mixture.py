@@ -42,8 +42,30 @@ def of_one_step(Q_t, Qbar_s, z, p):
     return plug(Q_t, Qbar_s, z, p / Q_t.T[z])
 
 
+def by_the_row(Q_t, Qbar_s, z, p):
+    return Q_t.T[z] * ((p / (Qbar_s @ Q_t)[z]) @ Qbar_s)
+
+
+def in_the_wrong_order(Q_t, Qbar_s, z, p):
+    return Q_t.T[z] * ((p / (Q_t @ Qbar_s).T[z]) @ Qbar_s)
+
+
+def going_on(Q_t, Qbar_s, z, p):
+    return Q_t[z] * ((p / evidence(Q_t, Qbar_s, z)) @ Qbar_s)
+
+
 def of_before(Q_t, Qbar_s, z, p):
     return plug(Q_t, Qbar_s, z, p / Qbar_s.T[z])
+
+
+def is_like_up_to_the_sum(wrong):
+    """A probe: the attempt gives what `wrong` gives, normalised at the end or not."""
+
+    def normalised(Q_t, Qbar_s, z, p):
+        joint = wrong(Q_t, Qbar_s, z, p)
+        return joint / joint.sum(-1, keepdim=True)
+
+    return lambda mixture: is_like(answers, wrong)(mixture) or is_like(answers, normalised)(mixture)
 
 
 def by_the_best(Q_t, Qbar_s, z, p):
@@ -65,6 +87,20 @@ MISTAKES = [
         "You divided by q(z_t | z_s), the last step alone. The evidence about x goes through all steps: row x of"
         " Qbar_s @ Q_t.",
     ),
+    (
+        is_like_up_to_the_sum(by_the_row),
+        "You divided by a row of Qbar_t, where z_t would go. The evidence q(z_t | x) for every x is its *column* z_t:"
+        " (Qbar_s @ Q_t).T[z].",
+    ),
+    (
+        is_like_up_to_the_sum(in_the_wrong_order),
+        "The steps come in the order of time: first Qbar_s, then Q_t, so Qbar_t = Qbar_s @ Q_t.",
+    ),
+    (
+        is_like_up_to_the_sum(going_on),
+        "You took the row of Q_t that z_t names: where z_t goes next. Wanted is its column, Q_t.T[z], as in exercise"
+        " 7.2.",
+    ),
     (is_like(answers, of_before), "You divided by q(z_s = z_t | x): the last step is missing. Qbar_t = Qbar_s @ Q_t."),
     (
         is_like(answers, by_the_best),
@@ -76,7 +112,8 @@ MISTAKES = [
                 answers(mixture)[0].sum(-1), torch.ones(Z.shape, dtype=answers(mixture)[0].dtype), atol=1e-6
             )
         ),
-        "The result does not sum to 1: each posterior must be normalised before it is mixed.",
+        "The result does not sum to 1. In a loop: normalise each posterior before it is mixed. Without a loop: divide p"
+        " by the evidence q(z_t | x), column z_t of Qbar_s @ Q_t.",
     ),
 ]
 

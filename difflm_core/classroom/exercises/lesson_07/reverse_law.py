@@ -59,6 +59,19 @@ MISTAKES = [
         "x is not used: q(z_t | z_s) alone, normalised. Multiply by q(z_s | x).",
     ),
     (
+        is_like(answers, lambda Q, Qbar, z, x: right(Q, Qbar, x, z)),
+        "x and z_t are exchanged. z_t picks the column of Q_t, the clean x the row of Qbar_s.",
+    ),
+    (
+        is_like(answers, lambda Q, Qbar, z, x: Q.T[z] * Qbar[x] / Qbar[x].gather(-1, z[..., None])),
+        "You divided by q(z_s = z_t | x), before the step. The divisor is q(z_t | x), from Qbar_s @ Q_t: the sum of"
+        " your own numerator over z_s.",
+    ),
+    (
+        is_like(answers, lambda Q, Qbar, z, x: (Q.T[z] * Qbar[x]).softmax(-1)),
+        "These are probabilities already, not logits: divide by their sum, without softmax.",
+    ),
+    (
         is_like(answers, lambda Q, Qbar, z, x: (Q.T[z] + Qbar[x]) / 2 / ((Q.T[z] + Qbar[x]) / 2).sum(-1, keepdim=True)),
         "Two pieces of evidence are multiplied, not added.",
     ),

@@ -27,6 +27,11 @@ def mean_per_row(nll, masked):
     return (nll * masked).sum(1) / masked.sum(1).clamp_min(1)
 
 
+def twice(seen):
+    """The cross-entropy of probabilities that were taken for logits."""
+    return -seen.logp.exp().log_softmax(-1).gather(-1, seen.x[..., None])[..., 0]
+
+
 MISTAKES = [
     (
         shows(lambda seen: torch.equal(seen.z, seen.x) and not seen.spoiled),
@@ -61,6 +66,15 @@ MISTAKES = [
         " t[:, None].",
     ),
     (
+        shows(lambda seen: miscalibration([seen], 0, 0.5) > 0.35 and miscalibration([seen], 0.5, 1) < -0.35),
+        "You mask a token with probability 1 - t. At t = 1 everything is masked: mask where torch.rand(x.shape) < t.",
+    ),
+    (
+        shows(lambda seen: 0.15 < miscalibration([seen], 0, 0.5) < 0.35 and miscalibration([seen], 0.5, 1) < -0.15),
+        "The masks do not follow the t that the network is given: t was drawn twice. Draw it once, and use it three"
+        " times: for the masks, for the network, for the weight.",
+    ),
+    (
         gives(lambda seen: -seen.weighted.mean()),
         "The sign is wrong: the loss is minus the logarithm of the probability of x.",
     ),
@@ -91,6 +105,16 @@ MISTAKES = [
         gives(lambda seen: mean_per_row(seen.nll / seen.t[:, None], seen.masked).mean()),
         "You averaged over the masked tokens of each sequence and also divided by t, which corrects for them twice:"
         " sum, divide by t, and by L.",
+    ),
+    (
+        gives(lambda seen: mean_per_row(seen.nll, seen.masked).mean()),
+        "You averaged over the masked tokens of each sequence. That is nearly the same as dividing by t, but a sequence"
+        " that happens to have no mask counts as 0, and the mean comes out too low: sum, divide by t, and by L.",
+    ),
+    (
+        gives(lambda seen: (twice(seen) * seen.masked / seen.t[:, None]).mean()),
+        "F.cross_entropy was given probabilities. It wants the logits and takes the softmax itself; with yours there"
+        " are two.",
     ),
     (
         gives(lambda seen: (seen.nll / seen.t[:, None]).mean()),
@@ -125,10 +149,6 @@ MISTAKES = [
     (
         gives(lambda seen: seen.weighted.mean() / math.log(2)),
         "That is in bits. This course counts in nats: use the natural logarithm.",
-    ),
-    (
-        shows(lambda seen: miscalibration([seen], 0, 0.5) > 0.2 and miscalibration([seen], 0.5, 1) < -0.2),
-        "You mask a token with probability 1 - t. At t = 1 everything is masked: mask where torch.rand(x.shape) < t.",
     ),
     (
         lambda training_loss: not torch.equal(watch(training_loss).z, watch(training_loss).z),

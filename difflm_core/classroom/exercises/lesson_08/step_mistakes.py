@@ -47,6 +47,11 @@ def takes_largest(reverse_step) -> bool:
     return bool(revealed.any()) and torch.equal(z_s[revealed], LOGITS.argmax(-1)[revealed])
 
 
+def draws_flatter(reverse_step) -> bool:
+    """From softmax(softmax(logits))."""
+    return misfit(step(reverse_step, ALL_MASKED), LOGITS.softmax(-1).softmax(-1)) < 0.06
+
+
 def draws_uniformly(reverse_step) -> bool:
     return misfit(step(reverse_step, ALL_MASKED), torch.full_like(LOGITS, 1 / V)) < 0.1
 
@@ -90,6 +95,14 @@ MISTAKES = [
         " since. Given that a token is masked at t, it is (t - s)/t.",
     ),
     (
+        reveals((T - S) / (1 - S)),
+        "You divide by 1 - s. What is known is that the token is masked at t, which has probability t: (t - s)/t.",
+    ),
+    (
+        reveals(T),
+        "You reveal with probability t, the share that is masked. Of these the share (t - s)/t is revealed by s.",
+    ),
+    (
         reveals(1.0),
         "Every mask is revealed at once: that is a single step to t = 0. A masked token stays masked with"
         " probability s/t.",
@@ -108,9 +121,14 @@ MISTAKES = [
         " generator).",
     ),
     (
+        draws_flatter,
+        "The draw was given probabilities in the place of logits, so softmax is taken twice and the tokens are too"
+        " random. draw(logits, generator) takes the logits.",
+    ),
+    (
         lambda f: bool((step(f, ALL_MASKED, 0.0, 0.5) == MASK).any()),
-        "After a step to s = 0 masks are left, so the mask itself can be drawn as a token. Draw from the V tokens that"
-        " the network knows.",
+        "After a step to s = 0 masks are left. There (t - s)/t is 1: either you reveal with another probability, or the"
+        " mask itself can be drawn as a token. Draw from the V tokens that the network knows.",
     ),
     (
         lambda f: not torch.equal(step(f, ALL_MASKED), step(f, ALL_MASKED)),

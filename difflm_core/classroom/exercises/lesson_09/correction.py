@@ -124,9 +124,18 @@ MISTAKES = [
         " probable: doubt alone gives nothing better to write.",
     ),
     (
+        lambda correct: int((corrected(correct) != Z).sum()) == 1,
+        "One word is written in the whole batch. Every text has its own best place: argmax(1).",
+    ),
+    (
         lambda correct: torch.equal(corrected(correct), Z) and shares(correct, 1.0)[0] < 0.5,
         "Nothing changes: the surest proposal is the word that stands there already. Only proposals that differ from z"
         " may compete.",
+    ),
+    (
+        lambda correct: torch.equal(corrected(correct), Z),
+        "Nothing is written. If your scores are logarithms (or logits), 0 is no small one: give -inf to places where"
+        " nothing may be written.",
     ),
     (
         lambda correct: (
@@ -134,6 +143,11 @@ MISTAKES = [
         ),
         "Where no free word differs all scores are 0, and their argmax is position 0, a given word. Write only where"
         " the best score is above 0.",
+    ),
+    (
+        lambda correct: (shares(correct, 1.0) > 0).nonzero()[:, 0].tolist() == [0, 3],
+        "You write a proposal only if it is more probable than the word that stands there. Here it need only differ:"
+        " at a higher temperature a text may also get worse.",
     ),
     (
         lambda correct: int((shares(correct, 1.0) > 0).sum()) == 1,

@@ -77,6 +77,24 @@ def step_with(
 right = step_with()
 
 
+def over_all_symbols(z, p, at_s, at_t):
+    """Random words spread over V + 1."""
+    V, a = p.shape[-1], at_t[0] / at_s[0]
+    q_s = torch.cat([at_s[0] * p + at_s[2] / (V + 1), torch.full_like(p[..., :1], at_s[1])], dim=-1)
+    onto = (at_t[1] - a * at_s[1], (at_t[2] - a * at_s[2]) / (V + 1))
+    joint = (a * torch.nn.functional.one_hot(z, V + 1) + torch.where((z == V)[..., None], *onto)) * q_s
+    return joint / joint.sum(-1, keepdim=True)
+
+
+def jumps_onto_the_past(z, p, at_s, at_t):
+    """The mass of a jump taken at z_s, where it must be taken at z_t."""
+    V, a = p.shape[-1], at_t[0] / at_s[0]
+    q_s = ignores_z(z, p, at_s, at_t)
+    onto = torch.tensor([(at_t[2] - a * at_s[2]) / V] * V + [at_t[1] - a * at_s[1]]).to(p)
+    joint = (a * torch.nn.functional.one_hot(z, V + 1) + onto) * q_s
+    return joint / joint.sum(-1, keepdim=True)
+
+
 def carries_over(z, p, at_s, at_t):
     stays = torch.nn.functional.one_hot(z, p.shape[-1] + 1).to(p)
     return torch.where((z == p.shape[-1])[..., None], right(z, p, at_s, at_t), stays)
@@ -114,7 +132,8 @@ MISTAKES = [
     ),
     (
         is_like(ignores_z),
-        "z_t is not used: that is q(z_s | x) alone. Multiply by the chance q(z_t | z_s) of going on to what is seen.",
+        "z_t changes nothing: that is q(z_s | x) alone. Multiply by the chance q(z_t | z_s) of going on to what is"
+        " seen: a jump, which comes from everywhere alike, and where z_s = z_t the chance to have stayed.",
     ),
     (
         is_like(mixture),
@@ -141,7 +160,24 @@ MISTAKES = [
     ),
     (
         is_like(step_with(before=lambda then, now: now)),
-        "The second factor must be q(z_s | x_hat), with the masses at s; yours has those at t.",
+        "The second factor must be q(z_s | x_theta), with the masses at s; yours has those at t.",
+    ),
+    (
+        is_like(jumps_onto_the_past),
+        "The jump lands on z_t, so its mass depends on what z_t is (mask or word) and is the same for every z_s. Yours"
+        " depends on z_s.",
+    ),
+    (
+        is_like(step_with(before=lambda then, now: (then[0], then[1], 0.0))),
+        "q(z_s | x_theta) lacks its random words: alpha_s p + uniform_s / V on words.",
+    ),
+    (
+        is_like(over_all_symbols),
+        "You spread the random words over V + 1 symbols. In this course they are the V words, and never the mask.",
+    ),
+    (
+        is_like(lambda *inputs: right(*inputs).roll(1, -1)),
+        "The mask's column is the last, because its id is V; yours is the first.",
     ),
     (
         is_like(step_with(each=lambda V: 1)),
@@ -154,8 +190,8 @@ ex9_3 = Check(
     test=test,
     mistakes=MISTAKES,
     hints=[
-        "Bayes: q(z_s | z_t) is proportional to q(z_t | z_s) q(z_s | x_hat). Write both factors as (B, L, V + 1).",
-        "q(z_s | x_hat) is alpha_s p + uniform_s / V on words and mask_s on the mask. q(z_t | z_s): stayed with"
+        "Bayes: q(z_s | z_t) is proportional to q(z_t | z_s) q(z_s | x_theta). Write both factors as (B, L, V + 1).",
+        "q(z_s | x_theta) is alpha_s p + uniform_s / V on words and mask_s on the mask. q(z_t | z_s): stayed with"
         " alpha_t / alpha_s if z_s = z_t, or jumped onto z_t from anywhere.",
         "The masses of the jump are mask_t - a mask_s and uniform_t - a uniform_s with a = alpha_t / alpha_s; onto one"
         " word goes one V-th of the second.",

@@ -27,7 +27,9 @@ def right(t, p_u, gamma, V):
 def test(weights):
     for p_u, gamma, V in CASES:
         values, truth = weights(T.clone(), p_u, gamma, V), right(T, p_u, gamma, V)
-        assert isinstance(values, (tuple, list)) and len(values) == 3, "Return three weights: mask, wrong, right."
+        assert isinstance(values, (tuple, list, torch.Tensor)) and len(values) == 3, (
+            "Return three weights: mask, wrong, right."
+        )
         for name, value, exact in zip(NAMES, values, truth):
             assert torch.as_tensor(value).shape == T.shape, f"The weight on a {name} must be shaped like t."
             assert close(value, exact), (
@@ -56,6 +58,10 @@ def rates(t, p_u, gamma, V):
     return 1 / ((1 - t) * (1 + c)), onto_word, onto_word
 
 
+def on_right_by_alpha(t, p_u, gamma, V):
+    return c_of(t, p_u, gamma) / V / (1 - t)
+
+
 def with_b(b_of):
     """The right weights but for b, the chance of one random word, in (numerator, denominator) of the third."""
 
@@ -76,12 +82,50 @@ def with_slope(slope):
     return weights
 
 
+def with_c(c_of):
+    """The right weights but for c."""
+
+    def weights(t, p_u, gamma, V):
+        b, wrong = c_of(t, p_u, gamma) / V, on_wrong(t, gamma)
+        return 1 / (t * (1 - t)), wrong, wrong * b / (1 - t + b)
+
+    return weights
+
+
 def mask_twice_wrong(t, p_u, gamma, V):
     _, wrong, on_right = right(t, p_u, gamma, V)
     return 2 * wrong, wrong, on_right
 
 
 MISTAKES = [
+    (
+        is_like(lambda t, p_u, gamma, V: right(t, p_u, 1.0, V)),
+        "These are section 4's weights, for gamma = 1. Another gamma changes c and c' / c: put it into both.",
+    ),
+    (
+        is_like(lambda t, p_u, gamma, V: tuple(right(t, p_u, gamma, V)[i] for i in (0, 2, 1))),
+        "The order: on a mask, on a wrong word, on a right word. Yours has the last two exchanged.",
+    ),
+    (
+        is_like(with_c(lambda t, p_u, gamma: 2 * p_u / (1 - p_u) * (t * (1 - t)) ** (gamma / 2))),
+        "B = 2^gamma p_u / (1 - p_u): you kept the 2 of gamma = 1.",
+    ),
+    (
+        is_like(with_c(lambda t, p_u, gamma: p_u / (1 - p_u) * (t * (1 - t)) ** (gamma / 2))),
+        "The factor 2^gamma in B is missing: without it the random share at t = 1/2 is not p_u.",
+    ),
+    (
+        is_like(with_c(lambda t, p_u, gamma: 2**gamma * p_u / (1 - p_u) * (t * (1 - t)) ** gamma)),
+        "The power of t (1 - t) in c is gamma / 2.",
+    ),
+    (
+        is_like(with_slope(lambda t, gamma: gamma * (1 - 2 * t) / (t * (1 - t)))),
+        "A factor 1/2 is missing in c' / c: the power of t (1 - t) is gamma / 2.",
+    ),
+    (
+        is_like(lambda *inputs: (*right(*inputs)[:2], right(*inputs)[1] * on_right_by_alpha(*inputs))),
+        "A right word is there because it survived or by luck: its chance is alpha + b, not alpha alone.",
+    ),
     (
         is_like(with_slope(lambda t, gamma: (1 - 2 * t) / (2 * t * (1 - t)))),
         "That is right for gamma = 1 only. c' / c = gamma / 2 * (1 - 2t) / (t (1 - t)) in general.",

@@ -5,6 +5,7 @@ import torch
 from difflm_core.classroom.exercises.lesson_10.choose_trials import (
     COUNTS,
     FREE,
+    SCORE,
     B,
     L,
     by_kind,
@@ -46,8 +47,14 @@ def like(temperature_of, sign: float = 1.0):
     )
 
 
-def noisy(noise):
-    return lambda choose: misfit(chosen(choose, 0.4), with_noise(noise)) < 0.025
+def noisy(*trial, **settings):
+    return lambda choose: misfit(chosen(choose, 0.4), with_noise(*trial, **settings)) < 0.025
+
+
+def marks_the_order(choose) -> bool:
+    """With s = 1 the places 0 and 1, which are not free, come last in the order: there it is True."""
+    rows = by_kind(chosen(choose, 1.0).bool())[1]
+    return bool(rows[:, 4:].all() and rows[:, :2].any() and (rows.sum(1) == 4).all())
 
 
 def uniform(shape, generator):
@@ -66,6 +73,11 @@ MISTAKES = [
     (
         lambda choose: chosen(choose, 0.4).shape != (B, L),
         "Return a mask over all places, True where a token is taken back, not the places' numbers.",
+    ),
+    (
+        marks_the_order,
+        "argsort gives the order: which place is first, second, third. Wanted is the rank of each place, and that is"
+        " the argsort of the order: .argsort(1).argsort(1). (Or scatter True to the first N_s of the order.)",
     ),
     (
         lambda choose: bool((chosen(choose, 0.4).bool() & ~FREE).any()),
@@ -109,6 +121,12 @@ MISTAKES = [
         "The sign is wrong: a large score means 'probably wrong', and is to be taken back.",
     ),
     (like(lambda tau: 1e6), "The scores are not used: any place is as likely as any other."),
+    (noisy(sign=-1.0), "The smallest keys are taken, not the largest: sort with descending=True."),
+    (
+        noisy(score=SCORE.softmax(1)),
+        "The scores went through a softmax first. Gumbel noise is added to score / temperature itself, which is already"
+        " a logarithm.",
+    ),
     (noisy(uniform), "The noise is uniform. Only Gumbel noise, -log(-log(u)), gives proportions exp(score)."),
     (noisy(normal), "The noise is Gaussian. Only Gumbel noise, -log(-log(u)), gives proportions exp(score)."),
     (noisy(negative_gumbel), "A minus sign is lost: Gumbel noise is -log(-log(u)), with its long tail upwards."),

@@ -39,9 +39,13 @@ def inclusion(temperature: float, sign: float = 1.0, s: float = 0.4) -> Float[Te
     return exact
 
 
-def with_noise(noise, temperature: float = 1.0, s: float = 0.4) -> Float[Tensor, "2 L"]:
-    """The same by trial for another noise(shape, generator)."""
-    key = (SCORE / temperature + noise((B, L), seeded(9))).masked_fill(~FREE, -torch.inf)
+def gumbel(shape, generator):
+    return -(-torch.rand(shape, generator=generator, dtype=torch.float64).log()).log()
+
+
+def with_noise(noise=gumbel, score=SCORE, sign: float = 1.0, s: float = 0.4) -> Float[Tensor, "2 L"]:
+    """The same by trial at temperature 1, for another noise(shape, generator), other scores, or the smallest keys."""
+    key = (sign * (score + noise((B, L), seeded(9)))).masked_fill(~FREE, -torch.inf)
     rank = key.argsort(dim=1, descending=True).argsort(dim=1)
     count = torch.tensor(COUNTS[s]).repeat(B // 2)
     return frequencies(rank < count[:, None])

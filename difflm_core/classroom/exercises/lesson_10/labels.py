@@ -19,6 +19,7 @@ from difflm_core.classroom.exercises.lesson_10.labels_trials import (
 
 def test(make):
     seen = watch(make)
+    assert not seen.spoiled, "x must stay as it was."
     assert seen.draft.shape == seen.labels.shape == (B, L), f"Draft and labels are both shaped {(B, L)}."
     assert seen.calls == 1, f"One step: the network is asked once, not {seen.calls} times."
     assert bool((seen.masked | (seen.z == X)).all()), "The network must be given x with some words masked."
@@ -44,6 +45,15 @@ def labels_are(wrong):
 
 
 MISTAKES = [
+    (
+        sees(lambda seen: seen.spoiled),
+        "Your function writes into x, with which the draft is to be compared. Make z and the draft new tensors, for"
+        " example with torch.where.",
+    ),
+    (
+        sees(lambda seen: bool((seen.draft <= 1).all()) and bool((seen.labels > 1).any())),
+        "Draft and labels are exchanged: return the draft first.",
+    ),
     (sees(lambda seen: torch.equal(seen.z, X)), "The network is given x itself and can copy it. Give it z."),
     (sees(lambda seen: bool((seen.draft == MASK).any())), "There are masks in the draft: fill all of them at once."),
     (
@@ -74,13 +84,23 @@ MISTAKES = [
         "Several network calls. The draft is made in one: its mistakes are those of drawing words together.",
     ),
     (
-        sees(lambda seen: overmasked(seen, 0, 0.5) > 0.2 and overmasked(seen, 0.5, 1) < -0.2),
+        sees(lambda seen: 0.15 < overmasked(seen, 0, 0.5) < 0.35 and overmasked(seen, 0.5, 1) < -0.15),
+        "The masks do not follow the t that is given. Draw no times of your own: compare torch.rand(x.shape) with"
+        " t[:, None].",
+    ),
+    (
+        sees(lambda seen: overmasked(seen, 0, 0.5) > 0.35 and overmasked(seen, 0.5, 1) < -0.35),
         "You mask with probability 1 - t. At t = 1 everything is masked: mask where torch.rand(x.shape) < t.",
     ),
     (sees(one_coin), "One coin decides for many words. Every word needs its own: torch.rand(x.shape) < t[:, None]."),
     (
         sees(lambda seen: torch.equal(seen.draft[seen.masked], LOGITS.argmax(-1).expand(B, L)[seen.masked])),
         "The draft takes the likeliest words (argmax). The sampler draws, and its mistakes are to be learned.",
+    ),
+    (
+        sees(lambda seen: off(seen, LOGITS.softmax(-1).softmax(-1)) < 0.04),
+        "The draw was given probabilities in the place of logits, so softmax is taken twice. draw(logits, generator)"
+        " takes the logits.",
     ),
     (
         sees(lambda seen: off(seen, torch.full((L, V), 1 / V)) < 0.04),

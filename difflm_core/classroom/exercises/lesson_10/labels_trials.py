@@ -23,6 +23,7 @@ class Seen:
     labels: Tensor
     z: Int[Tensor, "B L"]
     calls: int
+    spoiled: bool  # x was written into
 
     @property
     def masked(self) -> Bool[Tensor, "B L"]:
@@ -35,10 +36,13 @@ class Seen:
 
 def watch(make, seed: int = 0) -> Seen:
     spy = Spy(lambda z: LOGITS.expand(len(z), L, V), V, L)
-    out = make(spy, X.clone(), T.clone(), MASK, seeded(seed))
-    assert isinstance(out, tuple) and len(out) == 2, "Return two tensors: the draft, and the labels."
+    given = X.clone()
+    out = make(spy, given, T.clone(), MASK, seeded(seed))
+    assert isinstance(out, (tuple, list)) and len(out) == 2, "Return two tensors: the draft, and the labels."
     assert spy.asked, "Your function never asks the network: call model(z, t)."
-    return Seen(torch.as_tensor(out[0]), torch.as_tensor(out[1]), spy.asked[0].z, len(spy.asked))
+    return Seen(
+        torch.as_tensor(out[0]), torch.as_tensor(out[1]), spy.asked[0].z, len(spy.asked), not torch.equal(given, X)
+    )
 
 
 def overmasked(seen: Seen, low: float, high: float) -> float:

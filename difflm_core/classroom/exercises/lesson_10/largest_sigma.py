@@ -48,21 +48,25 @@ MISTAKES = [
         "Values above 1: early on sigma is bounded by being a probability itself. Take the smaller of the two.",
     ),
     (
+        is_like(lambda at, as_: ((1 - as_) / at).clamp_min(1)),
+        "You take the larger of the two bounds. Both must hold: take the smaller.",
+    ),
+    (
         is_like(lambda at, as_: 1 - as_),
         "That is the star step's sigma, which is always allowed. One may take back more than that: solve"
-        " reveal <= 1 for sigma.",
+        " rho <= 1 for sigma.",
     ),
     (
         is_like(lambda at, as_: (as_ - at) / at),
-        "That is the forward-backward corrector's sigma, one choice among many. The bound comes from reveal <= 1.",
+        "That is the forward-backward corrector's sigma, one choice among many. The bound comes from rho <= 1.",
     ),
     (
         is_like(lambda at, as_: ((as_ - at) / at).clamp_max(1)),
-        "That is the forward-backward corrector's sigma, one choice among many. The bound comes from reveal <= 1.",
+        "That is the forward-backward corrector's sigma, one choice among many. The bound comes from rho <= 1.",
     ),
     (
         is_like(lambda at, as_: (1 - as_) / (1 - at)),
-        "That is the share of masks that MDLM leaves masked. Take the equation for reveal, set it to 1, solve for"
+        "That is the share of masks that MDLM leaves masked. Take the equation for rho, set it to 1, solve for"
         " sigma: you divide by alpha_t.",
     ),
     (
@@ -75,7 +79,7 @@ MISTAKES = [
     ),
     (
         is_like(lambda at, as_: 1 - as_ / at),
-        "That comes from reveal >= 0, which always holds, since alpha_s >= alpha_t. The other side binds: reveal <= 1.",
+        "That comes from rho >= 0, which always holds, since alpha_s >= alpha_t. The other side binds: rho <= 1.",
     ),
 ]
 
@@ -84,7 +88,7 @@ ex10_1 = Check(
     test=test,
     mistakes=MISTAKES,
     hints=[
-        "reveal = (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t) must not exceed 1. It grows with sigma.",
+        "rho = (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t) must not exceed 1. It grows with sigma.",
         "Set it to 1: alpha_s - alpha_t + sigma alpha_t = 1 - alpha_t. What is sigma?",
         "(1 - alpha_s) / alpha_t, and sigma is a probability itself: the smaller of that and 1.",
     ],

@@ -98,6 +98,11 @@ MISTAKES = [
         " probability 1 - s, more often than in MDLM.",
     ),
     (
+        gives(1 - S / T, 1 - S / T),
+        "You mask with probability s/t, MDLM's chance to stay masked in a step from t. The draft has no masks left: it"
+        " is noised from 0, with probability s.",
+    ),
+    (
         gives(1 - T, 1 - T),
         "You noise the draft to t, where you come from. Noise it to s, or no step ever gets further.",
     ),
@@ -110,6 +115,11 @@ MISTAKES = [
     (
         takes_largest,
         "You take the likeliest token (argmax) instead of drawing from softmax(logits): all texts would become alike.",
+    ),
+    (
+        lambda f: misfit(step(f, ALL_MASKED), LOGITS.softmax(-1).softmax(-1)) < 0.06,
+        "The draw was given probabilities in the place of logits, so softmax is taken twice and the tokens are too"
+        " random. draw(logits, generator) takes the logits.",
     ),
     (
         lambda f: misfit(step(f, ALL_MASKED), torch.full_like(LOGITS, 1 / V)) < 0.1,
