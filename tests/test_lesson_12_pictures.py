@@ -116,7 +116,7 @@ def text_study(*rows: dict) -> dict:
 
 def test_real_text_takes_what_is_there():
     study = text_study(
-        {"system": "mdlm-sentences", "seed": 0, "calls": 8, "bound": 9.5, "mauve": 0.2} | COST | TEXT,
+        {"system": "mdlm-sentences", "seed": 0, "calls": 8, "bound": 9.5, "standard_error": 0.1} | COST | TEXT,
         {"system": "mdlm-sentences", "seed": 0, "bound": 4.5, "standard_error": 0.01} | COST | TEXT,
         {"system": "tencdm-wikipedia", "seed": 0, "bound": None, "no_bound": "of the latents only"} | COST | TEXT,
         {"system": "cosmos-wikipedia", "seed": 0, "bound": None, "no_bound": "of the latents only"} | COST | TEXT,
@@ -131,9 +131,14 @@ def test_real_text_takes_what_is_there():
 
 
 def test_real_text_takes_means_and_ranges_of_the_seeds():
-    rows = [{"system": "ar-sentences", "seed": seed, "bound": 4.0 + seed} | COST | TEXT for seed in (0, 1)]
+    rows = [
+        {"system": "ar-sentences", "seed": seed, "bound": 4.0 + seed, "standard_error": 0.7 * seed} | COST | TEXT
+        for seed in (0, 1)
+    ]
     lines = lesson_12_text.real_text(text_study(*rows)).splitlines()
-    assert "4.500 ± 0.500" in lines[1] and "100 ± 0 " in lines[1] and "AR" not in lines[2]
+    assert "4.500 ± 0.700" in lines[1] and "100 ± 0 " in lines[1] and "AR" not in lines[2]
+    rows[1]["standard_error"] = 0.1
+    assert "4.500 ± 0.500" in lesson_12_text.real_text(text_study(*rows))
 
 
 def test_text_frontiers_show_every_number_of_calls():

@@ -8,6 +8,7 @@ import yaml
 from prose import ROOT
 
 import difflm_core
+from difflm_core.classroom.results_table import PAPERS, results_table, with_table
 
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -91,3 +92,12 @@ def test_minutes_in_readme_are_those_of_the_lessons():
 
 def test_contributing_stays_short():
     assert len(CONTRIBUTING.splitlines()) <= 120
+
+
+def test_the_table_of_results_is_that_of_the_stored_studies():
+    """Else run `python -m difflm_core.classroom.results_table`."""
+    assert with_table(README) == README
+    table = results_table().splitlines()
+    assert len({line.count("|") for line in table}) == 1, "every row has all columns"
+    for line, (said, paper) in zip(table[2:], PAPERS.values()):
+        assert f"arxiv.org/abs/{paper}" in line and (said or "") in line

@@ -8,13 +8,12 @@ from statistics import mean
 from difflm_core.classroom.lesson import load_results
 from difflm_core.classroom.pictures import lesson_12 as toy
 from difflm_core.classroom.pictures import lesson_12_text as text
-from difflm_core.data.toy_language import toy_language
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- results: made by `python -m difflm_core.classroom.results_table` -->", "<!-- end of results -->"
 HEADS = (
-    "method", "bound above the entropy", "right sentences", "word pairs covered", "bound", "judge's perplexity",
-    "diversity", "its paper says",
+    "method", "toy: bound above the entropy", "right sentences", "word pairs covered", "Wikipedia: bound",
+    "judge's perplexity", "diversity", "its paper says",
 )  # fmt: skip
 
 # writer in the toy scoreboard: (what the paper itself reports, arXiv number); None: no figure read in the paper itself
@@ -38,13 +37,17 @@ PAPERS = {
 
 def results_table() -> str:
     """Markdown: one row a method, figures of the toy language, of real text, and of the method's own paper."""
-    language, real, own = load_results("scoreboard"), load_results("text_scoreboard"), toy_language()
-    entropy, systems = own.entropy() / own.length, {writer: system for system, writer in text.WRITER_OF.items()}
+    language, real = load_results("scoreboard"), load_results("text_scoreboard")
+    systems = {writer: system for system, writer in text.WRITER_OF.items()}
     lines = ["| " + " | ".join(HEADS) + " |", "|---" + "|---:" * (len(HEADS) - 2) + "|---|"]
     for writer, (said, paper) in PAPERS.items():
         rows = text.rows_of(real, systems[writer], None)
-        said = f"{said} ([{paper}](https://arxiv.org/abs/{paper}))" if said else f"[{paper}](https://arxiv.org/abs/{paper})"
-        cells = [toy.WRITERS[writer][0].split(",")[0], *on_toy(language, writer, entropy), *on_text(rows), said]
+        said = (
+            f"{said} ([{paper}](https://arxiv.org/abs/{paper}))"
+            if said
+            else f"[{paper}](https://arxiv.org/abs/{paper})"
+        )
+        cells = [toy.WRITERS[writer][0].split(",")[0], *on_toy(language, writer), *on_text(rows), said]
         lines.append("| " + " | ".join(cells) + " |")
     true, human = toy.rows_of(language, "true"), text.rows_of(real, "human", None)
     covered = f"{100 * mean(row['coverage'] for row in true):.0f} %"
@@ -52,17 +55,22 @@ def results_table() -> str:
     return "\n".join(lines)
 
 
-def on_toy(study: dict, writer: tuple[str, str], entropy: float) -> list[str]:
-    """Nats per word above the entropy, and what the samples are like at the writer's best number of calls."""
+def on_toy(study: dict, writer: tuple[str, str]) -> list[str]:
+    """Nats per word above what the held-out sentences cost the language itself, and what the samples are like at the
+    writer's best number of calls.
+    """
     bound, best = toy.bound_cells(study, *writer)[0], toy.best_point(study, *writer)
-    above = bound if bound == "none" else f"{float(bound) - entropy:.3f}"
+    exact = toy.rows_of(study, "true")[0]["exact"]
+    above = bound if bound == "none" else f"{float(bound) - exact:.3f}"
     return [above, f"{100 * best['grammatical']:.0f} %", f"{100 * best['coverage']:.0f} %"]
 
 
 def on_text(rows: list[dict]) -> list[str]:
-    """Nats per word piece, the judge's perplexity, diversity: means of the seeds."""
-    bounds = [row.get("bound") for row in rows]
-    bound = "none" if None in bounds else f"{mean(bounds):.2f}"
+    """Nats per word piece (with their error where it is large), the judge's perplexity, diversity: means of the seeds."""
+    bound = text.bound_with_error(rows) if "bound" in rows[0] else ""
+    if "±" in bound:
+        value, error = map(float, bound.split("±"))
+        bound = f"{value:.2f}" if error < 0.2 else f"{value:.0f} ± {error:.0f}"
     return [bound, f"{mean(row['perplexity'] for row in rows):,.0f}", f"{mean(row['diversity'] for row in rows):.2f}"]
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from difflm_core.classroom.pictures.lesson_06 import FIGURES, SYSTEM, filled
 from difflm_core.classroom.pictures.lesson_08 import Picture, again
 from difflm_core.classroom.pictures.lesson_12 import WRITERS
-from difflm_core.classroom.plots import BLACK, GREY, METHOD_COLOUR, ON_VECTORS
+from difflm_core.classroom.plots import BLACK, METHOD_COLOUR, ON_VECTORS
 
 # system in the study: how the toy scoreboard calls it, which gives it its name, colour, dashes and marker
 WRITER_OF = {
@@ -48,6 +48,16 @@ def with_range(key: str, digits: int):
     return cell
 
 
+def bound_with_error(rows: list[dict]) -> str:
+    """The mean of the seeds, with half of their range or, where that is larger, the standard error of one estimate."""
+    said = with_range("bound", 3)(rows)
+    if said == "none":
+        return said
+    bounds = [row["bound"] for row in rows]
+    error = max((max(bounds) - min(bounds)) / 2, *(row["standard_error"] for row in rows))
+    return f"{mean(bounds):.3f} ± {error:.3f}"
+
+
 def averaged(figure, key: str):
     """A cell with the mean of the seeds, printed as `figure` prints one row."""
     return lambda rows: figure({key: mean(row[key] for row in rows)})
@@ -55,7 +65,7 @@ def averaged(figure, key: str):
 
 COLUMNS = {
     "parameters": averaged(FIGURES["parameters"], "parameters"),
-    "bound": with_range("bound", 3),
+    "bound": bound_with_error,
     "judge ppl": with_range("perplexity", 0),
     "entropy": averaged(FIGURES["entropy"], "entropy"),
     "diversity": with_range("diversity", 3),
@@ -116,7 +126,10 @@ def text_frontiers(study: dict) -> Picture:
         said.append(f"{NAME[system]}: " + ", ".join(at(point) for point in points))
     for system, mark in (("human", "*"), ("shuffled words", "X")):
         for point in rows_of(study, system, None)[:1]:
-            left.axhline(point["perplexity"], color=BLACK if system == "human" else GREY, ls=":")
+            left.axhline(point["perplexity"], color=BLACK, ls=":", lw=1.2)
+            left.annotate(
+                NAME[system], (0.01, point["perplexity"] * 1.06), xycoords=("axes fraction", "data"), fontsize=9
+            )
             right.plot([point["diversity"]], [point["perplexity"]], mark, color=BLACK, ms=13, label=NAME[system])
             said.append(f"{NAME[system]}: {point['perplexity']:.0f} at diversity {point['diversity']:.2f}")
     left.set(xscale="log", yscale="log", xlabel="network calls per text", ylabel="judge's perplexity", title="Cost")
