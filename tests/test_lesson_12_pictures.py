@@ -148,6 +148,7 @@ def test_text_frontiers_show_every_number_of_calls():
         {"system": "mdlm-sentences", "seed": 0, "bound": 4.5, "calls": 4} | COST | TEXT | few,
         {"system": "planner-wikipedia", "seed": 0, "bound": None, "no_bound": "why"} | COST | TEXT,
         {"system": "human", "seed": 0} | TEXT,
+        {"system": "mdlm-sentences", "seed": 1, "bound": 4.5, "standard_error": 0.1} | COST | TEXT | {"perplexity": 1},
     )
     fig, alt, said = lesson_12_text.text_frontiers(study)
     assert "MDLM: 900 at 4 calls and diversity 0.90, 100 at 36 calls and diversity 0.40; PLANNER: 100 at 36" in alt

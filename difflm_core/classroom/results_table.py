@@ -66,7 +66,7 @@ def on_toy(study: dict, writer: tuple[str, str]) -> list[str]:
 
 
 def on_text(rows: list[dict]) -> list[str]:
-    """Nats per word piece (with their error where it is large), the judge's perplexity, diversity: means of the seeds."""
+    """Nats per word piece (with their error where it is large), the judge's perplexity, diversity; means of seeds."""
     bound = text.bound_with_error(rows) if "bound" in rows[0] else ""
     if "±" in bound:
         value, error = map(float, bound.split("±"))

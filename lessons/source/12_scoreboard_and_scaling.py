@@ -330,7 +330,7 @@ print(pictures.agreement(study))
 #
 # ## 7 · Real text
 #
-# The same question on sentences from Wikipedia, in 4,096 word pieces, one sentence on a canvas of 36. There are two groups.
+# The same question on sentences from Wikipedia, in 4,096 word pieces, one sentence on a canvas of 36 places. There are two groups.
 #
 # - *Equal budgets.* Seven networks with 1.84 million parameters within a hundredth, and $2.1 \cdot 10^{13}$ FLOPs of training each, as their plans count them: seven to ten minutes of one core. Two seeds each.
 # - *The course checkpoints of lessons 03 to 06.* They are larger, stand on MiniLM's states, and were trained once, for eight to fourteen minutes of one core (their cards say so); their seeds only draw other texts. They are here to be seen, not to be ranked.
@@ -350,11 +350,11 @@ written = load_results("text_scoreboard")
 print(text.real_text(written))
 
 # %% [markdown]
-# **By bound** AR is more than 0.8 nats ahead of all others: 4.5 nats per piece, a perplexity of 90. On the toy language it was 0.02. These are networks after ten minutes; in MDLM's paper, after weeks, perplexities of 17.5 and at most 23.2 are 0.28 nats apart. A masked model learns to answer with any part of the sentence hidden, which is more to learn, and every step teaches it at half of the places.
+# **By bound** AR is 0.9 nats ahead of all others: 4.5 nats per piece, a perplexity of 90. On the toy language it was 0.02. These are networks after ten minutes; in MDLM's paper, after days on GPUs, perplexities of 17.5 and at most 23.2 are 0.28 nats apart. A masked model learns to answer with any part of the sentence hidden, which is more to learn, and every step teaches it at half of the places.
 #
-# Behind AR stand D3PM absorbing (5.4) and GIDD (5.5), then MDLM and D3PM uniform (5.7), then blocks (6.0). The first two are trained with tamer weights than the bound's own (λ times a cross-entropy in lesson 07, dynamic weights in lesson 09), the next two with the bound itself. That fits what lesson 09 says of weights. But nothing here separates it from the other differences, the time input and the number of steps. Blocks of 4 pay for reading each sentence twice: they got half as many steps. And Diffusion-LM's bound cannot be measured with the study's four draws a sentence, its standard error is 5 nats.
+# Behind AR stand, in this order with both seeds, D3PM absorbing (5.4), GIDD (5.5), MDLM (5.7), D3PM uniform (5.7) and blocks (6.0). The first two are trained with tamer weights than the bound's own ($\lambda$ times a cross-entropy in lesson 07, dynamic weights in lesson 09), the next two with the bound itself. That would fit; but nothing here separates it from the other differences, the time input and the number of steps. Blocks of 4 pay for reading each sentence twice, with half as many steps. And Diffusion-LM's bound cannot be measured with the study's four draws a sentence: its standard error is 5 nats.
 #
-# **By the judge** PLANNER wins with 61, *below* human sentences (63), at a diversity of 0.05 (human 0.77), with a third of its 4-grams out of the training set. That is section 1's trick, without anybody having turned a temperature: a decoder that knows its grammar and little else says what is usual. LD4LG, with a decoder of the same kind and codes that carry more, is at 970. All others are above *shuffled* human sentences (1,409): they write words of a topic side by side. Of the equal ones AR is the best here too (3,300). MAUVE is 0.14 at most, human sentences have 0.95, and it is PLANNER who has the most. No column alone would crown the right writer, and at this size there is none.
+# **By the judge** PLANNER writes like humans (63 both), at a diversity of 0.05 where theirs is 0.77, and with a third of its 4-grams out of the training set. That is section 1's trick, without anybody having turned a temperature: a decoder that knows its grammar and little else says what is usual. LD4LG, with a decoder of the same kind and codes that carry more, is at 960. All others are above *shuffled* human sentences (1,470): they write words of a topic side by side. Of the equal ones AR is the best here too (3,270); the masked ones, D3PM, GIDD and Diffusion-LM lie between 6,500 and 7,300 and cannot be told apart, because one seed differs from the other by as much (± 550 for MDLM). MAUVE is 0.13 at most, human sentences have 0.96, and again it is PLANNER who has the most. Every column crowns a writer, and none of them can write.
 #
 # More calls are worth a look. **Predict:** how much does MDLM gain from 4 calls to 36? And who becomes *worse* by the judge with more calls?
 
@@ -362,9 +362,9 @@ print(text.real_text(written))
 show(*text.text_frontiers(written))
 
 # %% [markdown]
-# Left: on symbols the paths are nearly flat. MDLM goes from 7,300 to 6,800, and no sampler takes it far below; G-Star's 6,200 with 16 calls is the best of its network. On the toy language, with a network that is nearly done, calls and samplers decided nearly everything; here the network is the limit. Only Diffusion-LM needs its calls, 12,600 with 4 and 7,000 with 200. TEncDM gets worse: 2,900 with 4 steps of its denoiser, 3,400 with 50, and COSMOS a little.
+# Left: on symbols the paths are nearly flat. MDLM goes from 7,300 to 6,800, less than the two seeds differ, and no sampler for its network gets below 6,200. On the toy language, with networks that were nearly done, calls and samplers decided nearly everything; here the network is the limit. Only Diffusion-LM clearly needs its calls: 12,600 with 4, 7,000 with 200. TEncDM gets *worse* with more of them: 2,900 with 4 steps of its denoiser, 3,400 with 50.
 #
-# The right picture says why that is no loss. Few steps give means of latents, and texts that resemble each other: TEncDM's diversity rises from 0.67 to 0.80 with more of them. And nobody is near the star. From the left one can get down to it by being usual, from the right by learning more.
+# The right picture says what these steps buy. Few of them give means of latents, and texts that resemble each other: TEncDM's diversity rises from 0.67 to 0.80. And nobody is near the star. From the left one comes down to its height by being usual; to its place only by learning more.
 #
 # ## 8 · Rung by rung
 #
@@ -476,7 +476,7 @@ print("parameters of mdlm-owt:", f"{needs(owt).parameters:,}")
 # | Star and G-Star solve it without training anew | 10, section 11: with at most 8 calls G-Star leads MDLM by 20 points, 9 of which one has by taking back random words; a plain sampler with planned counts is better than both; here, section 5: Star+ no better than one word a call, G-Star 90 % at 27 calls against 76 % at 12 | seen, with a cheaper rival |
 # | most large models are masked | lesson 11's table; DiffusionGemma, the first large open one with uniform noise, is the exception | true, not for ever |
 # | easy to implement | thirty lines each: 07, 08, 09, 10 | true |
-# | they scale well | not measured here. LLaDA-8B is level with LLaMA3-8B on MMLU (65.9 against 65.4) and behind on BBH (49.7 against 62.1), in its own report. At our equal FLOPs AR is ahead: 1.757 against at most 1.781 nats on the toy language, 4.5 against at most 5.4 on real sentences (sections 4, 7) | open |
+# | they scale well | not measured here. LLaDA-8B is level with LLaMA3-8B on MMLU (65.9 against 65.4) and behind on BBH (49.7 against 62.1), in its own report. At our equal FLOPs AR is ahead: 1.757 against at most 1.781 nats on the toy language, 4.5 against 5.4 and more on real sentences (sections 4, 7) | open |
 # | diffusion models do great in coding | 11, section 11: on functions of Python's library, 1,000 steps, three seeds: nobody writes one that does its job; of the masked model's bodies 6 to 28 % parse, of its AR twin's 32 to 38 % | not seen; nothing at this size can code |
 # | masked diffusion dominates | sections 4 and 5: AR is ahead of all, D3PM with either noise writes more right sentences than MDLM, and at 4 calls uniform noise has 62 % right, masks 21 to 29 % | among published large models; not here |
 # | continuous diffusion will be scaled, soon | cannot be measured. ELF (2605.10938) and LangFlow (2604.11748) appeared while this course was written | open |

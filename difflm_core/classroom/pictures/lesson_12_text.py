@@ -105,15 +105,16 @@ def rows_of(study: dict, system: str, calls: int | None) -> list[dict]:
 
 
 def path_of(study: dict, system: str) -> list[dict]:
-    """From few calls to many, means of the seeds: calls, the judge's perplexity, diversity, entropy, MAUVE."""
-    budgets = {row.get("calls") for row in study["runs"] if row["system"] == system}
-    keys = ("network_calls", "perplexity", "diversity", "entropy", "mauve")
-    points = [{key: mean(row[key] for row in rows_of(study, system, calls)) for key in keys} for calls in budgets]
-    return sorted(points, key=lambda point: point["network_calls"])
+    """The rows of a system from few calls to many, all of the first seed: only it was asked fewer times."""
+    first = study["runs"][0]["seed"]
+    rows = [row for row in study["runs"] if row["system"] == system and row["seed"] == first]
+    return sorted(rows, key=lambda row: row["network_calls"])
 
 
 def text_frontiers(study: dict) -> Picture:
-    """The judge's perplexity against calls, and against the diversity of the same texts; human texts in both."""
+    """The judge's perplexity against calls, and against the diversity of the same texts, of the first seed; human texts
+    in both.
+    """
     fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 6.2), sharey=True)
     said = []
     for system, writer in WRITER_OF.items():
@@ -138,7 +139,7 @@ def text_frontiers(study: dict) -> Picture:
     left.yaxis.set_major_formatter("{x:g}")
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9, handlelength=3)
     alt = f"The judge's perplexity against network calls and against diversity. {'; '.join(said)}."
-    return fig, alt, f"The large mark of each path is its own number of calls. {again(study)}"
+    return fig, alt, f"First seed. The large mark of each path is its own number of calls. {again(study)}"
 
 
 def path(ax: Axes, points: list[dict], key: str, name: str, colour: str, dashes: str, marker: str, hollow: bool):
