@@ -99,5 +99,5 @@ def test_the_table_of_results_is_that_of_the_stored_studies():
     assert with_table(README) == README
     table = results_table().splitlines()
     assert len({line.count("|") for line in table}) == 1, "every row has all columns"
-    for line, (said, paper) in zip(table[2:], PAPERS.values()):
+    for line, (said, _, paper) in zip(table[2:], PAPERS.values()):
         assert f"arxiv.org/abs/{paper}" in line and (said or "") in line
