@@ -159,6 +159,7 @@ def test_the_stages_build_on_each_other():
     assert stages[0] == Smoothing(0, 0, 1, 0) and stages[3] == Smoothing()
 
 
+@pytest.mark.slow
 def test_a_trained_autoencoder_gives_texts_back_and_diffusion_draws_them():
     """Four texts are all there is: reconstruction is whole, and what diffusion draws are these texts."""
     four = texts(4, seed=20)

@@ -356,6 +356,7 @@ def ex10_5():
     return lesson_10.ex10_5(denoiser, predictor, LANGUAGE, sentences=500)
 
 
+@pytest.mark.slow
 def test_the_reference_breaks_few_sentences(ex10_5):
     passes(ex10_5, eight_calls.reference)
     assert "nats likelier" in ex10_5.praise
@@ -386,6 +387,7 @@ def plain(denoiser, error_predictor, shape, generator=None):
     return sample_masked(denoiser, ancestral(6), shape, generator=generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong, message",
     [

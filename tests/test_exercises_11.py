@@ -218,11 +218,13 @@ def ex11_5():
     return lesson_11.ex11_5(course_checkpoint("mdlm-tiny")[0].eval(), toy_language(), sentences=500)
 
 
+@pytest.mark.slow
 def test_the_reference_breaks_few_sentences(ex11_5):
     passes(ex11_5, own_rule.reference)
     assert "nats likelier" in ex11_5.praise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong, message",
     [

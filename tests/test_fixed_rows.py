@@ -156,6 +156,7 @@ def test_no_look_on_the_way_from_text_to_gradient():
         masked_nelbo(masked(V), model, x, t)
 
 
+@pytest.mark.slow
 def test_one_graph():
     """Traced whole by the compiler; no code is generated, which would need a C++ compiler. That counting rows cuts the
     graph is seen in test_gpu_script.py.

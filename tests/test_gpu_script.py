@@ -34,6 +34,7 @@ def test_the_large_recipe_is_a_step_of_the_papers():
     assert next(tiny().data.train(4, torch.Generator().manual_seed(0))).shape == (4, 16)
 
 
+@pytest.mark.slow
 def test_from_noisy_tokens_to_the_loss_is_one_graph(monkeypatch):
     """As on a GPU, where the network does not look at its tokens; counting the masks cuts the graph."""
     monkeypatch.setattr(Transformer, "_check", lambda *_: None)

@@ -290,6 +290,7 @@ def statuses(nb, lesson, **limits):
     return {mark.exercise: mark for mark in grade_notebook(nb, lesson, Limits(**limits))}
 
 
+@pytest.mark.slow
 def test_a_class(tmp_path, capsys, monkeypatch):
     """Right answers, named mistakes, crashes, deleted and overwritten checks; then nothing is graded twice."""
     folder = tmp_path / "class"

@@ -170,6 +170,7 @@ def test_says_is_a_log_probability_and_gradients_reach_the_vectors(trained):
     assert (torch.autograd.grad(classifier.says("a")(z, t).sum(), z)[0].flatten(1).norm(dim=-1) > 0).all()
 
 
+@pytest.mark.slow
 def test_it_steers_an_exact_denoiser_of_texts(trained, language, model):
     """The language's posterior as the denoiser: what is left to chance is the guidance."""
 

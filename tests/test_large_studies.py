@@ -48,6 +48,7 @@ def test_blocks_of_one_word_masked_altogether_have_the_quieter_loss():
     assert whole < drawn / 10
 
 
+@pytest.mark.slow
 def test_decoding_rules(monkeypatch, closing):
     small = {"samples": 6, "calls": [3, 12], "thresholds": [0.0], "bounds": [0.0, 100.0], "renoised": 3, "steps": [2]}
     small |= {"renoising_bounds": [2.0], "stops": [5.0]}

@@ -161,6 +161,7 @@ def test_sigterm_while_a_stage_is_written_loses_nothing(tmp_path, monkeypatch, c
     assert "no stage was finished: start again without --resume" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(system, tmp_path, monkeypatch):
     recipe = tiny(system)

@@ -83,6 +83,7 @@ def own(rows):
 # training in two stages
 
 
+@pytest.mark.slow
 def test_texts_come_back_from_their_latents(model):
     latents = latents_of(model)
     torch.testing.assert_close(latents.square().sum(-1), torch.full((8, 2), 8.0))

@@ -9,6 +9,7 @@ from difflm_core.studies import ld4lg, planner
 TINY = {"batch_size": 8, "width": 16, "layers": 1, "denoiser_layers": 1, "held_out": 16, "samples": 16}
 
 
+@pytest.mark.slow
 def test_ld4lg(monkeypatch):
     few = {"pretraining_steps": 2, "bottleneck_steps": 2, "denoiser_steps": 2, "steps": 2, "step_counts": [1, 2]}
     few |= {"bottlenecks": [[1, 4], [2, 4]], "usual": [2, 4], "noisy_at": [0.5], "weights": [1.0, 2.0], "texts": 16}
@@ -29,6 +30,7 @@ def test_ld4lg(monkeypatch):
     assert all(0 <= row["grammatical"] <= 1 for row in rows if "grammatical" in row) and all(map(ld4lg.told, rows))
 
 
+@pytest.mark.slow
 def test_planner(monkeypatch):
     few = {"steps": 2, "denoiser_steps": 2, "D_ae": 4, "codes": [1, 2], "betas": [0.0, 0.1], "times": [0.1, 0.9]}
     few |= {"usual": {"N": 2, "beta": 0.1, "share": 0.3}, "step_counts": [2], "weights": [2.0], "plan_steps": 2}

@@ -78,6 +78,7 @@ def finite(value) -> bool:
     return value is None or isinstance(value, str) or math.isfinite(value)
 
 
+@pytest.mark.slow
 def test_every_method_has_its_rows(small, capsys):
     scoreboard.main()
     study = json.loads((small / "lessons" / "results" / "scoreboard.json").read_text())

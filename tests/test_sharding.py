@@ -35,6 +35,7 @@ def run_dealt(folder: Path, resume: bool = False, recipe: Recipe = ODD) -> None:
     run(folder, resume, replace(recipe, engine=DEALT))
 
 
+@pytest.mark.slow
 def test_dealt_weights_train_as_whole_ones(tmp_path):
     """Loss, gradient, three steps and the bound in float64, against one process: another order of the same sums."""
     assert together(dealt_steps, tmp_path) == [0, 0]
@@ -50,6 +51,7 @@ def test_dealt_weights_train_as_whole_ones(tmp_path):
         assert one + other == whole and abs(one - other) < 0.2 * whole, "each holds about half"
 
 
+@pytest.mark.slow
 def test_checkpoints_are_whole_and_resume_bit_for_bit(tmp_path):
     assert together(run_dealt, tmp_path / "dealt") == [0, 0]
     run(tmp_path / "whole", recipe=ODD)

@@ -217,6 +217,7 @@ def test_two_processes_are_one(accumulate, tmp_path):
             torch.testing.assert_close(first[key], value, rtol=1e-9, atol=1e-12, msg=told)
 
 
+@pytest.mark.slow
 @needs_fork
 def test_sigterm_to_one_of_two_saves_and_resumes_bit_for_bit(tmp_path):
     assert together(run, tmp_path / "whole") == [0, 0]
