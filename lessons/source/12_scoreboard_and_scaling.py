@@ -332,7 +332,7 @@ print(pictures.agreement(study))
 #
 # The same question on sentences from Wikipedia, in 4,096 word pieces, one sentence on a canvas of 36 places. There are two groups.
 #
-# - *Equal budgets.* Seven networks with 1.84 million parameters within a hundredth, and $2.1 \cdot 10^{13}$ FLOPs of training each, as their plans count them: seven to ten minutes of one core. Two seeds each.
+# - *Equal budgets.* Seven networks with 1.84 million parameters within a hundredth, and $2.1 \cdot 10^{13}$ FLOPs of training each, as their plans count them: seven to ten minutes of one core. They are the recipes `ar-sentences`, `mdlm-sentences`, `block-sentences` and so on, with two seeds each.
 # - *The course checkpoints of lessons 03 to 06.* They are larger, stand on MiniLM's states, and were trained once, for eight to fourteen minutes of one core (their cards say so); their seeds only draw other texts. They are here to be seen, not to be ranked.
 #
 # No exact $p$ any more. A *judge* reads the samples, a language model of 135 million parameters that takes no part in the writing, and it reads human sentences too. The columns:
@@ -674,4 +674,4 @@ summary()
 # </details>
 #
 # **Sources.** Every method's paper is named in its lesson. For this one: Wang et al. 2025, *Remasking discrete diffusion models with inference-time scaling* (arXiv 2503.00307), the table of exercise 12.4. Pillutla et al. 2021 (2102.01454), MAUVE. DUEL (2603.01367), exact likelihoods of fixed orders. Sahoo et al. 2024 (2406.07524) and Austin et al. 2021 (2107.03006), the figures that the plans expect. Nie et al. 2025 (2502.09992), LLaDA, the two benchmark figures
-# of section 9. The two studies, the counters and the plans are this course's (`studies/scoreboard.py`, `studies/flops.py`, `training/plan.py`, `training/scaling.py`, and their tests). This is the last lesson. The map is in lesson 00, the words in `lessons/notation.md`, and the next rung is a command away.
+# of section 9. The two studies, the counters and the plans are this course's (`studies/scoreboard.py`, `studies/text_scoreboard.py`, `studies/flops.py`, `training/plan.py`, `training/scaling.py`, and their tests). This is the last lesson. The map is in lesson 00, the words in `lessons/notation.md`, and the next rung is a command away.
