@@ -120,11 +120,22 @@ def press(page, control, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def settled(page, live) -> list[str]:
+    """What is drawn once nothing moves any more: a key pressed just before may still be on its way to the kernel."""
+    now = drawn(live)
+    for _ in range(20):
+        page.wait_for_timeout(500)
+        before, now = now, drawn(live)
+        if now == before:
+            break
+    return now
+
+
 def moved(page, cell, control, *keys: str) -> bool:
     """Whether what the cell draws becomes another when the keys are pressed on the control."""
     control.wait_for(timeout=RUN_MS)
     live = cell.locator(LIVE)
-    before = drawn(live)
+    before = settled(page, live)
     assert before, "the widget draws nothing"
     press(page, control, *keys)
     return changes(page, live, before)
