@@ -31,7 +31,7 @@ def test_other_perplexities(right):
     [
         (lambda p: (-p.log()).exp(), "One perplexity for each word"),
         (lambda p: (-p.log()).mean(0, keepdim=True).exp(), "Return one number"),
-        (lambda p: None, "returns nothing"),
+        (lambda p: None, "Does it end with `return`"),
         (lambda p: (-p.log()).mean(), "nats per word"),
         (lambda p: 1 / p.prod(), "the mean, not the sum"),
         (lambda p: p.log().mean().exp(), "*minus* the logarithm"),

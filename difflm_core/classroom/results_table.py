@@ -64,10 +64,13 @@ def on_toy(study: dict, writer: tuple[str, str]) -> list[str]:
 
 def on_text(rows: list[dict]) -> list[str]:
     """Nats per word piece (with their error where it is large), the judge's perplexity, diversity; means of seeds."""
-    bound = text.bound_with_error(rows) if "bound" in rows[0] else ""
-    if "±" in bound:
-        value, error = map(float, bound.split("±"))
+    if "bound" not in rows[0]:
+        bound = ""
+    elif found := text.bound_and_error(rows):
+        value, error = found
         bound = f"{value:.2f}" if error < 0.2 else f"{value:.0f} ± {error:.0f}"
+    else:
+        bound = "none"
     return [bound, f"{mean(row['perplexity'] for row in rows):,.0f}", f"{mean(row['diversity'] for row in rows):.2f}"]
 
 

@@ -332,7 +332,7 @@ print(pictures.agreement(study))
 #
 # The same question on sentences from Wikipedia, in 4,096 word pieces, one sentence on a canvas of 36 places. There are two groups.
 #
-# - *Equal budgets.* Seven networks with 1.84 million parameters within a hundredth, and $2.1 \cdot 10^{13}$ FLOPs of training each, as their plans count them: seven to ten minutes of one core. They are the recipes `ar-sentences`, `mdlm-sentences`, `block-sentences` and so on, with two seeds each.
+# - *Equal budgets.* Seven networks with 1.84 million parameters within a hundredth, and $2.1 \cdot 10^{13}$ FLOPs of training each, as their plans count them: seven to twelve minutes of one core, beside other work. They are the recipes `ar-sentences`, `mdlm-sentences`, `block-sentences` and so on, with two seeds each.
 # - *The course checkpoints of lessons 03 to 06.* They are larger, stand on MiniLM's states, and were trained once, for eight to fourteen minutes of one core (their cards say so); their seeds only draw other texts. They are here to be seen, not to be ranked.
 #
 # No exact $p$ any more. A *judge* reads the samples, a language model of 135 million parameters that takes no part in the writing, and it reads human sentences too. The columns:
@@ -350,7 +350,7 @@ written = load_results("text_scoreboard")
 print(text.real_text(written))
 
 # %% [markdown]
-# **By bound** AR is 0.9 nats ahead of all others: 4.5 nats per piece, a perplexity of 90. On the toy language it was 0.02. These are networks after ten minutes; in MDLM's paper, after days on GPUs, perplexities of 17.5 and at most 23.2 are 0.28 nats apart. A masked model learns to answer with any part of the sentence hidden, which is more to learn, and every step teaches it at half of the places.
+# **By bound** AR is 0.9 nats ahead of all others: 4.5 nats per piece, a perplexity of 90. On the toy language it was 0.02. These are networks after ten minutes; in MDLM's paper, at the sizes of section 8's last rung, perplexities of 17.5 and at most 23.2 are 0.28 nats apart. A masked model learns to answer with any part of the sentence hidden, which is more to learn, and every step teaches it at half of the places.
 #
 # Behind AR stand, in this order with both seeds, D3PM absorbing (5.4), GIDD (5.5), MDLM (5.7), D3PM uniform (5.7) and blocks (6.0). The first two are trained with tamer weights than the bound's own ($\lambda$ times a cross-entropy in lesson 07, dynamic weights in lesson 09), the next two with the bound itself. That would fit; but nothing here separates it from the other differences, the time input and the number of steps. Blocks of 4 pay for reading each sentence twice, with half as many steps. And Diffusion-LM's bound cannot be measured with the study's four draws a sentence: its standard error is 5 nats.
 #

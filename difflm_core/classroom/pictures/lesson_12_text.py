@@ -40,22 +40,23 @@ def with_range(key: str, digits: int):
 
     def cell(rows: list[dict]) -> str:
         values = [row[key] for row in rows]
-        if any(value is None for value in values):
-            return "none"
         half = (max(values) - min(values)) / 2
         return f"{mean(values):.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
 
     return cell
 
 
-def bound_with_error(rows: list[dict]) -> str:
-    """The mean of the seeds, with half of their range or, where that is larger, the standard error of one estimate."""
-    said = with_range("bound", 3)(rows)
-    if said == "none":
-        return said
+def bound_and_error(rows: list[dict]) -> tuple[float, float] | None:
+    """The mean of the seeds, and half of their range or, where that is larger, the standard error of one estimate."""
     bounds = [row["bound"] for row in rows]
-    error = max((max(bounds) - min(bounds)) / 2, *(row["standard_error"] for row in rows))
-    return f"{mean(bounds):.3f} ± {error:.3f}"
+    if None in bounds:
+        return None
+    return mean(bounds), max((max(bounds) - min(bounds)) / 2, *(row["standard_error"] for row in rows))
+
+
+def bound_with_error(rows: list[dict]) -> str:
+    found = bound_and_error(rows)
+    return f"{found[0]:.3f} ± {found[1]:.3f}" if found else "none"
 
 
 def averaged(figure, key: str):

@@ -17,9 +17,7 @@ def right(p):
 
 
 def value(perplexity, p) -> torch.Tensor:
-    found = perplexity(p.clone())
-    assert found is not None, "Your function returns nothing: end it with return."
-    return torch.as_tensor(found, dtype=torch.float64)
+    return torch.as_tensor(perplexity(p.clone()), dtype=torch.float64)
 
 
 def test(perplexity):
